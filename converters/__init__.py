@@ -1,0 +1,1 @@
+"""From a stored network to a model file: formats, int8, and the check that both answer alike."""

@@ -1,0 +1,1 @@
+"""Devices: facts with their source, one TOML file each."""

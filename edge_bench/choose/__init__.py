@@ -1,0 +1,1 @@
+"""What is decided from measurements: predicting latency, and picking within a budget."""

@@ -1,0 +1,93 @@
+"""Kinds of data, one file each: training, calibration and the quality of a file all read it here."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_bench.documents import from_document
+from edge_bench.errors import ConfigError
+from edge_bench.records.subnet import Preprocessing, Split
+from edge_bench.variants import load
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """Labelled images of one split: `pixels` uint8 [n, height, width, channels], `labels` int64 [n].
+
+    All images of a split have one size; `skipped` counts files that `skip_bad` left out.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    class_names: tuple[str, ...]
+    skipped: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSource(ABC):
+    """A data set. A variant's fields are the options of its `[data]` table.
+
+    Splits are disjoint, fixed by the options alone (the same in every process and on every
+    machine), and each class appears in each. Choices are made on "selection"; "test" is told.
+    `augmentation` names what training may do to an image: "none", "crop", "crop_flip".
+    """
+
+    task: ClassVar[str] = "image_classification"
+    augmentation: ClassVar[str] = "none"
+
+    @abstractmethod
+    def load(self, split: Split, *, size: int | None = None) -> Images:
+        """Read one split; images are resized to `size` pixels square where it is given.
+
+        Raises:
+            DataError: a file or row that cannot be read, named.
+        """
+
+    @abstractmethod
+    def channels(self) -> int:
+        """Return how many channels each image has."""
+
+
+def open_data(table: Mapping[str, Any]) -> DataSource:
+    """Return the data set that a `[data]` table describes: `kind` and that kind's options.
+
+    Raises:
+        UnknownVariant, ConfigError: no such kind, or an option it does not have.
+    """
+    options = dict(table)
+    kind = options.pop("kind", None)
+    if not isinstance(kind, str):
+        raise ConfigError('[data] must name a kind, e.g. kind = "digits"')
+    return from_document(load(DataSource, "edge_bench.data", kind), options, where="data")
+
+
+def resize(pixels: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+    """Return images uint8 [n, h, w, c] resized to [n, size, size, c], bilinear with antialiasing.
+
+    Training, evaluation and the exported file's users share this one resize (Pillow's).
+    """
+    from PIL import Image
+
+    if pixels.shape[1:3] == (size, size):
+        return pixels
+    channels = pixels.shape[3]
+    resized = np.empty((len(pixels), size, size, channels), np.uint8)
+    for index, image in enumerate(pixels):
+        opened = Image.fromarray(image[..., 0] if channels == 1 else image)
+        scaled = np.asarray(opened.resize((size, size), Image.Resampling.BILINEAR))
+        resized[index] = scaled[..., None] if channels == 1 else scaled
+    return resized
+
+
+def prepare(pixels: npt.NDArray[np.uint8], preprocessing: Preprocessing) -> npt.NDArray[np.float32]:
+    """Return network inputs float32 [n, channels, size, size] from images uint8 [n, h, w, c]."""
+    resized = resize(pixels, preprocessing.size).astype(np.float32) / 255
+    mean = np.asarray(preprocessing.mean, np.float32)
+    std = np.asarray(preprocessing.std, np.float32)
+    return np.ascontiguousarray(((resized - mean) / std).transpose(0, 3, 1, 2))

@@ -1,0 +1,32 @@
+"""The shared vocabulary: what every stage, device and page agrees on. Data only, no effects."""
+
+from edge_bench.records.arch import ArchConfig, Block, SearchSpace, Stage
+from edge_bench.records.artifact import Artifact, Parity, TensorSpec
+from edge_bench.records.frontier import Budget, Candidate, Frontier
+from edge_bench.records.operators import Operator, operators
+from edge_bench.records.prediction import FittedPredictor, HeldOut, Prediction
+from edge_bench.records.result import BenchmarkResult, TimingBlock
+from edge_bench.records.subnet import Metric, Preprocessing, Subnet
+
+__all__ = [
+    "ArchConfig",
+    "Artifact",
+    "BenchmarkResult",
+    "Block",
+    "Budget",
+    "Candidate",
+    "FittedPredictor",
+    "Frontier",
+    "HeldOut",
+    "Metric",
+    "Operator",
+    "Parity",
+    "Prediction",
+    "Preprocessing",
+    "SearchSpace",
+    "Stage",
+    "Subnet",
+    "TensorSpec",
+    "TimingBlock",
+    "operators",
+]

@@ -1,0 +1,65 @@
+"""An exported file as a record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edge_bench.records.subnet import Metric, Preprocessing, Split
+
+Format = Literal["onnx", "tflite"]
+Precision = Literal["fp32", "fp16", "int8", "mixed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """One input or output. A dimension of None may be any size; real = scale × (raw − zero_point)."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """The largest absolute difference of logits between the file and the network, on real samples.
+
+    For int8 the difference is reported and not held to `tolerance` (None): accuracy decides there.
+    """
+
+    max_abs_error: float
+    tolerance: float | None
+    batch_sizes: tuple[int, ...]
+    examples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A model file. `file` is relative to the home; `metrics` were measured by running the file.
+
+    `subnet` is None for a file that was made elsewhere.
+    """
+
+    id: str
+    name: str
+    subnet: str | None
+    format: Format
+    precision: Precision
+    file: str
+    digest: str
+    size_bytes: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    metrics: tuple[Metric, ...]
+    created: str
+    parity: Parity | None = None
+    preprocessing: Preprocessing | None = None
+    class_names: tuple[str, ...] = ()
+    macs: int | None = None
+    params: int | None = None
+
+    def metric(self, split: Split) -> Metric | None:
+        """Return the metric measured on `split`, or None."""
+        return next((metric for metric in self.metrics if metric.split == split), None)

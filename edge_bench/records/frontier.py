@@ -1,0 +1,92 @@
+"""Candidates, what dominates what, and what may be spent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from edge_bench.records.subnet import Metric
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A network in a format and precision on a device, with a latency that is measured or predicted.
+
+    `artifact` is None while the file has not been exported. `metric` is on the selection split, on
+    which choices are made; `test_metric` is what is told. Latency is the median in ms.
+    """
+
+    name: str
+    subnet: str | None
+    artifact: str | None
+    format: str
+    precision: str
+    device: str
+    runtime: str
+    threads: int
+    metric: Metric
+    latency_ms: float
+    latency_low_ms: float
+    latency_high_ms: float
+    source: Literal["measured", "predicted"]
+    test_metric: Metric | None = None
+    size_bytes: int | None = None
+    peak_memory_mb: float | None = None
+    macs: int | None = None
+    verdict: str = ""
+    warning: str = ""
+
+    @property
+    def quality(self) -> float:
+        """The metric's value, turned so that more is better."""
+        return self.metric.value if self.metric.higher_is_better else -self.metric.value
+
+    def dominates(self, other: Candidate) -> bool:
+        """Say whether this one is at least as good and as fast as `other`, and better in one."""
+        return (
+            self.quality >= other.quality
+            and self.latency_ms <= other.latency_ms
+            and (self.quality > other.quality or self.latency_ms < other.latency_ms)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What may be spent; None means any amount. Latency is held against the median."""
+
+    max_latency_ms: float | None = None
+    max_size_mb: float | None = None
+    max_peak_memory_mb: float | None = None
+
+    def admits(self, candidate: Candidate) -> bool:
+        """Say whether `candidate` fits; what is not known of it does not speak against it."""
+        spent = (
+            (self.max_latency_ms, candidate.latency_ms),
+            (self.max_size_mb, candidate.size_bytes and candidate.size_bytes / 1e6),
+            (self.max_peak_memory_mb, candidate.peak_memory_mb),
+        )
+        return all(limit is None or cost is None or cost <= limit for limit, cost in spent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frontier:
+    """Candidates that none other dominates, fastest first, and the rest."""
+
+    members: tuple[Candidate, ...]
+    dominated: tuple[Candidate, ...]
+
+    @classmethod
+    def of(cls, candidates: Iterable[Candidate]) -> Frontier:
+        """Split candidates into the front and the rest. Of equals the first given stays on it."""
+        given = sorted(candidates, key=lambda one: (one.latency_ms, -one.quality))
+        members: list[Candidate] = []
+        dominated: list[Candidate] = []
+        for candidate in given:
+            better = not members or candidate.quality > members[-1].quality
+            (members if better else dominated).append(candidate)
+        return cls(members=tuple(members), dominated=tuple(dominated))
+
+    def within(self, budget: Budget) -> Frontier:
+        """Return the front of the candidates that `budget` admits."""
+        return Frontier.of(one for one in (*self.members, *self.dominated) if budget.admits(one))

@@ -1,0 +1,197 @@
+"""What an architecture computes, operator by operator, without building it.
+
+The predictor's features, the MACs of a subnet and the untrained files that are measured to fit a
+predictor all come from this one list, so they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from edge_bench.records.arch import ArchConfig, SearchSpace
+
+Kind = Literal[
+    "convolution", "pointwise", "depthwise", "squeeze_excite", "add", "global_pool", "linear"
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """One operator with batch norm folded in. Sizes are sides of square maps in pixels.
+
+    `block` is the index into `ArchConfig.blocks`; -1 is the stem, its block, and the head.
+    An "add" adds the input of its block. `hidden` is the inner width of a squeeze-excite.
+    """
+
+    kind: Kind
+    block: int
+    input_channels: int
+    output_channels: int
+    input_size: int
+    output_size: int
+    kernel: int = 1
+    stride: int = 1
+    activation: str | None = None
+    hidden: int = 0
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one image."""
+        places = self.output_size**2
+        match self.kind:
+            case "depthwise":
+                return places * self.output_channels * self.kernel**2
+            case "squeeze_excite":
+                return 2 * self.input_channels * self.hidden
+            case "add" | "global_pool":
+                return 0
+            case _:
+                return places * self.output_channels * self.input_channels * self.kernel**2
+
+    @property
+    def weights(self) -> int:
+        """Weights and biases after folding."""
+        match self.kind:
+            case "depthwise":
+                return self.output_channels * (self.kernel**2 + 1)
+            case "squeeze_excite":
+                return 2 * self.input_channels * self.hidden + self.hidden + self.input_channels
+            case "add" | "global_pool":
+                return 0
+            case _:
+                return self.output_channels * (self.input_channels * self.kernel**2 + 1)
+
+    @property
+    def activations(self) -> int:
+        """Elements read plus elements written for one image."""
+        read = self.input_channels * self.input_size**2
+        written = self.output_channels * self.output_size**2
+        return 2 * read + written if self.kind == "add" else read + written
+
+
+def operators(space: SearchSpace, arch: ArchConfig) -> tuple[Operator, ...]:
+    """Return the operators of `arch` in the order they run.
+
+    Raises:
+        InvalidArch: `arch` is not in `space`.
+    """
+    space.check(arch)
+    return tuple(_walk(space, arch))
+
+
+def _walk(space: SearchSpace, arch: ArchConfig) -> Iterator[Operator]:
+    width, size = space.stem_width, _strided(arch.resolution, space.stem_stride)
+    yield Operator(
+        kind="convolution",
+        block=-1,
+        input_channels=space.input_channels,
+        output_channels=width,
+        input_size=arch.resolution,
+        output_size=size,
+        kernel=3,
+        stride=space.stem_stride,
+        activation=space.activation,
+    )
+    if space.stem_block:
+        yield _depthwise(-1, width, size, 3, 1, "relu")
+        yield _pointwise(-1, width, width, size, None)
+        yield _add(-1, width, size)
+    seen: set[int] = set()
+    for index, block in enumerate(arch.blocks):
+        number = space.stage_of(block.source)
+        stage = space.stages[number]
+        stride = 1 if number in seen else stage.stride
+        seen.add(number)
+        mid, after = space.mid_width(width, block.expand), _strided(size, stride)
+        yield _pointwise(index, width, mid, size, stage.activation)
+        yield _depthwise(index, mid, size, block.kernel, stride, stage.activation)
+        if stage.squeeze_excite:
+            yield Operator(
+                kind="squeeze_excite",
+                block=index,
+                input_channels=mid,
+                output_channels=mid,
+                input_size=after,
+                output_size=after,
+                hidden=squeezed_width(mid),
+            )
+        yield _pointwise(index, mid, stage.width, after, None)
+        if stride == 1 and width == stage.width:
+            yield _add(index, width, after)
+        width, size = stage.width, after
+    yield _pointwise(-1, width, space.head_width, size, space.activation)
+    yield Operator(
+        kind="global_pool",
+        block=-1,
+        input_channels=space.head_width,
+        output_channels=space.head_width,
+        input_size=size,
+        output_size=1,
+    )
+    width = space.head_width
+    if space.feature_width:
+        yield _linear(width, space.feature_width, space.activation)
+        width = space.feature_width
+    yield _linear(width, space.classes, None)
+
+
+def squeezed_width(width: int) -> int:
+    """Return the inner width of a squeeze-excite: a quarter, a multiple of 8 (MobileNetV3)."""
+    return max(8, int(width / 4 + 4) // 8 * 8)
+
+
+def _strided(size: int, stride: int) -> int:
+    return -(-size // stride)
+
+
+def _pointwise(block: int, before: int, after: int, size: int, activation: str | None) -> Operator:
+    return Operator(
+        kind="pointwise",
+        block=block,
+        input_channels=before,
+        output_channels=after,
+        input_size=size,
+        output_size=size,
+        activation=activation,
+    )
+
+
+def _depthwise(
+    block: int, width: int, size: int, kernel: int, stride: int, activation: str | None
+) -> Operator:
+    return Operator(
+        kind="depthwise",
+        block=block,
+        input_channels=width,
+        output_channels=width,
+        input_size=size,
+        output_size=_strided(size, stride),
+        kernel=kernel,
+        stride=stride,
+        activation=activation,
+    )
+
+
+def _add(block: int, width: int, size: int) -> Operator:
+    return Operator(
+        kind="add",
+        block=block,
+        input_channels=width,
+        output_channels=width,
+        input_size=size,
+        output_size=size,
+    )
+
+
+def _linear(before: int, after: int, activation: str | None) -> Operator:
+    return Operator(
+        kind="linear",
+        block=-1,
+        input_channels=before,
+        output_channels=after,
+        input_size=1,
+        output_size=1,
+        activation=activation,
+    )

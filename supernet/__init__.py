@@ -1,0 +1,1 @@
+"""Training one network that contains many, and cutting them out."""

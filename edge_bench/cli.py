@@ -65,9 +65,7 @@ def _run(given: list[str]) -> int:
     options = parser.parse_args(given)
     home = Home(Path(options.home).expanduser().absolute()) if options.home else default_home()
     outcome = command.run(options, Context(home=home, json=options.json, quiet=options.quiet))
-    _print(
-        json.dumps(outcome.document, allow_nan=False, indent=1) if options.json else outcome.text
-    )
+    _print(json.dumps(outcome.document, allow_nan=False, indent=1) if options.json else outcome.text)
     return outcome.status
 
 

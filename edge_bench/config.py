@@ -53,9 +53,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 def _override(document: dict[str, Any], text: str) -> None:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(
-            f"--set '{text}' is not of the form key=value, e.g. training.batch_size=64"
-        )
+        raise ConfigError(f"--set '{text}' is not of the form key=value, e.g. training.batch_size=64")
     *tables, name = key.strip().split(".")
     for table in tables:
         document = document.setdefault(table, {})

@@ -145,9 +145,7 @@ def _build_tuple(arguments: tuple[Any, ...], given: Any, where: str) -> tuple[An
     if len(arguments) != len(given):
         raise ConfigError(f"{where} has {len(given)} entries; it must have {len(arguments)}")
     pairs = zip(arguments, given, strict=True)
-    return tuple(
-        _build(kind, item, f"{where}[{index}]") for index, (kind, item) in enumerate(pairs)
-    )
+    return tuple(_build(kind, item, f"{where}[{index}]") for index, (kind, item) in enumerate(pairs))
 
 
 def _expect(given: Any, kinds: tuple[type, ...], words: str, where: str) -> None:

@@ -44,9 +44,7 @@ class UnknownVariant(ConfigError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        super().__init__(
-            f"unknown {kind} '{name}'. Known: {', '.join(names)}.{did_you_mean(name, names)}"
-        )
+        super().__init__(f"unknown {kind} '{name}'. Known: {', '.join(names)}.{did_you_mean(name, names)}")
 
 
 class MissingExtra(EdgeBenchError):

@@ -57,9 +57,7 @@ class Home:
 def default_home() -> Home:
     """Return `EDGE_BENCH_HOME`, or `~/.local/share/edge-bench`."""
     given = os.environ.get(HOME_VARIABLE)
-    return Home(
-        Path(given).expanduser() if given else Path("~/.local/share/edge-bench").expanduser()
-    )
+    return Home(Path(given).expanduser() if given else Path("~/.local/share/edge-bench").expanduser())
 
 
 @contextmanager
@@ -73,9 +71,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
-        )
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:

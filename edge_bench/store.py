@@ -62,9 +62,7 @@ class ResultStore:
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
             self._engine = sa.create_engine(parsed)
         except (OSError, sa.exc.ArgumentError) as error:
-            raise StoreError(
-                f"cannot open the store '{url}': {error}", hint=HINT_OTHER_PLACE
-            ) from error
+            raise StoreError(f"cannot open the store '{url}': {error}", hint=HINT_OTHER_PLACE) from error
         if parsed.get_backend_name() == "sqlite":
             sa.event.listen(self._engine, "connect", _configure_sqlite)
         with self._explained():
@@ -146,9 +144,7 @@ class ResultStore:
             yield
         except sa.exc.SQLAlchemyError as error:
             cause = getattr(error, "orig", None) or error
-            raise StoreError(
-                f"the store '{self.url}' refused: {cause}", hint=HINT_OTHER_PLACE
-            ) from error
+            raise StoreError(f"the store '{self.url}' refused: {cause}", hint=HINT_OTHER_PLACE) from error
 
 
 def now() -> str:

@@ -62,9 +62,7 @@ def load(role: type[R], package: str, name: str) -> type[R]:
         and not item.__name__.startswith("_")
     ]
     if len(found) != 1:
-        raise TypeError(
-            f"{module.__name__} holds {len(found)} public {role.__name__}s; it must be one"
-        )
+        raise TypeError(f"{module.__name__} holds {len(found)} public {role.__name__}s; it must be one")
     return found[0]
 
 

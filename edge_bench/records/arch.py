@@ -114,15 +114,11 @@ class SearchSpace:
         resolution = int(generator.choice(self.resolutions))
         return ArchConfig(space=self.name, resolution=resolution, blocks=tuple(blocks))
 
-    def mutate(
-        self, arch: ArchConfig, generator: np.random.Generator, *, probability: float
-    ) -> ArchConfig:
+    def mutate(self, arch: ArchConfig, generator: np.random.Generator, *, probability: float) -> ArchConfig:
         """Return `arch` with each choice redrawn with `probability`; only listed blocks count."""
         blocks: list[Block] = []
         for offset, stage in zip(self.offsets, self.stages, strict=True):
-            depth = sum(
-                offset <= block.source < offset + max(stage.depths) for block in arch.blocks
-            )
+            depth = sum(offset <= block.source < offset + max(stage.depths) for block in arch.blocks)
             if generator.random() < probability:
                 depth = int(generator.choice(stage.depths))
             kept = {block.source: block for block in arch.blocks}
@@ -140,7 +136,8 @@ class SearchSpace:
             sum((len(stage.kernels) * len(stage.expands)) ** depth for depth in stage.depths)
             for stage in self.stages
         )
-        return math.prod(stages) * len(self.resolutions)
+        total: int = math.prod(stages) * len(self.resolutions)
+        return total
 
     def contains(self, arch: ArchConfig) -> bool:
         """Say whether `arch` is one of this space's networks."""
@@ -178,9 +175,7 @@ class SearchSpace:
                     )
         for number, (offset, stage) in enumerate(zip(self.offsets, self.stages, strict=True)):
             listed = [source for source in sources if self.stage_of(source) == number]
-            if len(listed) not in stage.depths or listed != list(
-                range(offset, offset + len(listed))
-            ):
+            if len(listed) not in stage.depths or listed != list(range(offset, offset + len(listed))):
                 raise InvalidArch(
                     f"stage {number} lists blocks {listed}; space '{self.name}' allows the first "
                     f"{_listed(stage.depths)} of {offset}…{offset + max(stage.depths) - 1}"

@@ -12,9 +12,7 @@ from typing import Literal
 
 from edge_bench.records.arch import ArchConfig, SearchSpace
 
-Kind = Literal[
-    "convolution", "pointwise", "depthwise", "squeeze_excite", "add", "global_pool", "linear"
-]
+Kind = Literal["convolution", "pointwise", "depthwise", "squeeze_excite", "add", "global_pool", "linear"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,9 +60,7 @@ class BenchmarkResult:
     @property
     def latencies_ms(self) -> tuple[float, ...]:
         """The warm latencies that count, in the order they were measured."""
-        return tuple(
-            ns / 1e6 for block in self.blocks if block.counted for ns in block.latencies_ns
-        )
+        return tuple(ns / 1e6 for block in self.blocks if block.counted for ns in block.latencies_ns)
 
     @property
     def runs(self) -> int:

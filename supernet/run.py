@@ -1,0 +1,242 @@
+"""A training run as a TOML file, and the folder it leaves: configuration, log, checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from edge_bench import config, variants
+from edge_bench.data import DataSource, open_data
+from edge_bench.documents import digest, from_document, to_document
+from edge_bench.errors import ConfigError, TrainingError, did_you_mean
+from edge_bench.files import Home
+from edge_bench.records import Preprocessing, SearchSpace
+from supernet.phases import Phase
+from supernet.spaces import Space
+
+SPACES = "supernet.spaces"
+RUN_FILE, LOG_FILE, SUMMARY_FILE = "run.json", "log.jsonl", "summary.json"
+CHECKPOINT_FILE = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The `[training]` table.
+
+    `warmup` is the share of each phase's steps in which the learning rate rises from zero; from
+    there it falls to zero along a cosine. `weight_decay` spares biases and batch norms.
+    `random_subnets` are drawn for each step beside the largest and the smallest; `distillation` is
+    the weight of the largest network's answer, against that of the labels, in what the others learn.
+    `threads` of 0 means every core this process may use. `checkpoint_steps` of 0 saves at the end
+    of each epoch only.
+    """
+
+    epochs: int = 20
+    batch_size: int = 32
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = 4e-3
+    momentum: float = 0.9
+    weight_decay: float = 0.02
+    label_smoothing: float = 0.1
+    warmup: float = 0.25
+    random_subnets: int = 2
+    distillation: float = 1.0
+    augmentation: Literal["as_data", "none", "crop", "crop_flip"] = "as_data"
+    threads: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    checkpoint_steps: int = 0
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """A run file. `[space]` and `[data]` name a `kind` and hold that kind's options.
+
+    Without `[[phases]]` there is one phase of `training.epochs` in which every dimension is open.
+    """
+
+    name: str
+    seed: int = 0
+    space: Mapping[str, Any] = field(default_factory=lambda: {"kind": "lite"})
+    data: Mapping[str, Any] = field(default_factory=lambda: {"kind": "digits"})
+    training: Training = field(default_factory=Training)
+    phases: tuple[Phase, ...] = ()
+
+    @property
+    def schedule(self) -> tuple[Phase, ...]:
+        """The phases that training goes through, in order."""
+        return self.phases or (Phase(name="supernet", epochs=self.training.epochs),)
+
+    @property
+    def digest(self) -> str:
+        """Eight hexadecimal digits of the values that differ from their defaults."""
+        return digest(self._chosen(), length=8)
+
+    def folder(self, home: Home) -> Path:
+        """Return where this run lies."""
+        return home.runs / f"{self.name}-{self.digest}"
+
+    def open_space(self) -> Space:
+        """Return the `[space]` variant; `ConfigError` names an unknown kind or option."""
+        return open_space(self.space)
+
+    def open_data(self) -> DataSource:
+        """Return the `[data]` variant; `ConfigError` names an unknown kind or option."""
+        return open_data(self.data)
+
+    def _chosen(self) -> dict[str, Any]:
+        chosen = _non_defaults(self)
+        for table, opened in (("space", self.open_space()), ("data", self.open_data())):
+            chosen[table] = {"kind": getattr(self, table)["kind"], **_non_defaults(opened)}
+        return chosen
+
+
+def load_run(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a run file and check all of it; no effects.
+
+    Args:
+        path: the TOML file.
+        overrides: `training.batch_size=64` and the like.
+
+    Raises:
+        ConfigError: what cannot be used, the nearest key or the valid choices named.
+    """
+    return checked(config.load(RunConfig, path, overrides=overrides))
+
+
+def checked(run: RunConfig) -> RunConfig:
+    """Return `run` with its data's path made absolute, or raise a `ConfigError`."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", run.name):
+        raise ConfigError(
+            f"name is '{run.name}'; it must be 1 to 64 letters, digits, dots, dashes or underscores"
+        )
+    if "path" in run.data:
+        # Later commands find the data again from any folder.
+        path = str(Path(str(run.data["path"])).expanduser().absolute())
+        run = dataclasses.replace(run, data={**run.data, "path": path})
+    _check_training(run)
+    source, space = run.open_data(), run.open_space()
+    space.build(input_channels=max(1, _channels_if_known(source)), classes=2)
+    return run
+
+
+def open_space(table: Mapping[str, Any]) -> Space:
+    """Return the space that a `[space]` table describes: `kind` and that kind's options."""
+    options = dict(table)
+    kind = options.pop("kind", None)
+    if not isinstance(kind, str):
+        raise ConfigError('[space] must name a kind, e.g. kind = "lite"')
+    return from_document(variants.load(Space, SPACES, kind), options, where="space")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """`run.json`: the complete configuration, what was learned of the data, and versions.
+
+    `images` is the number of training images and `skipped` of files left out as unreadable.
+    """
+
+    config: RunConfig
+    digest: str
+    search_space: SearchSpace
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...]
+    images: int
+    skipped: int
+    versions: Mapping[str, str]
+
+
+def read_record(folder: Path) -> RunRecord:
+    """Read a run folder's `run.json`.
+
+    Raises:
+        TrainingError: it is missing or damaged.
+    """
+    path = folder / RUN_FILE
+    try:
+        return from_document(RunRecord, json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise TrainingError(f"'{folder}' is no run folder: it holds no {RUN_FILE}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, ConfigError) as error:
+        raise TrainingError(
+            f"'{path}' cannot be read: {error}", hint="remove the run folder and train again"
+        ) from error
+
+
+def find_run(given: str, home: Home) -> Path:
+    """Return the run folder that `given` means: a path, a folder's name under the home, or a run's name.
+
+    Raises:
+        ConfigError: no such run (the known ones are named), or several of that name.
+    """
+    path = Path(given).expanduser()
+    if (path / RUN_FILE).is_file():
+        return path.absolute()
+    known = sorted(file.parent.name for file in home.runs.glob(f"*/{RUN_FILE}"))
+    matching = [name for name in known if name == given] or [
+        name for name in known if name.rpartition("-")[0] == given
+    ]
+    if len(matching) == 1:
+        return home.runs / matching[0]
+    if matching:
+        raise ConfigError(f"'{given}' may be one of several runs: {', '.join(matching)}")
+    listed = f"Known: {', '.join(known)}.{did_you_mean(given, known)}" if known else "There is none yet."
+    raise ConfigError(f"there is no run '{given}'. {listed}", hint="edge-bench train RUN.toml makes one")
+
+
+def record_document(record: RunRecord) -> str:
+    """Return the text of `run.json`."""
+    return json.dumps(to_document(record), indent=1, allow_nan=False) + "\n"
+
+
+def _check_training(run: RunConfig) -> None:
+    table = run.training
+    for key, value, least in (
+        ("training.epochs", table.epochs, 1),
+        ("training.batch_size", table.batch_size, 2),
+        ("training.random_subnets", table.random_subnets, 0),
+        ("training.threads", table.threads, 0),
+        ("training.checkpoint_steps", table.checkpoint_steps, 0),
+        ("seed", run.seed, 0),
+        *((f"phases.{phase.name}.epochs", phase.epochs, 1) for phase in run.phases),
+    ):
+        if value < least:
+            raise ConfigError(f"{key} is {value}; it must be at least {least}")
+    for key, share in (
+        ("warmup", table.warmup),
+        ("label_smoothing", table.label_smoothing),
+        ("distillation", table.distillation),
+        ("momentum", table.momentum),
+    ):
+        if not 0 <= share <= 1:
+            raise ConfigError(f"training.{key} is {share:g}; it must lie between 0 and 1")
+    rates = [table.learning_rate, *(p.learning_rate for p in run.phases if p.learning_rate is not None)]
+    for rate in rates:
+        if not rate > 0:
+            raise ConfigError(f"learning_rate is {rate:g}; it must be above 0")
+    if table.weight_decay < 0:
+        raise ConfigError(f"training.weight_decay is {table.weight_decay:g}; it must be at least 0")
+
+
+def _channels_if_known(source: DataSource) -> int:
+    # Reading a configuration has no effects, so data that must be opened to tell is taken as RGB.
+    return 3 if hasattr(source, "path") else source.channels()
+
+
+def _non_defaults(value: Any) -> dict[str, Any]:
+    chosen = {}
+    for item in dataclasses.fields(value):
+        given = getattr(value, item.name)
+        default = item.default
+        if item.default_factory is not dataclasses.MISSING:
+            default = item.default_factory()
+        if default is not dataclasses.MISSING and given == default:
+            continue
+        nested = dataclasses.is_dataclass(given) and type(given) is type(default)
+        chosen[item.name] = _non_defaults(given) if nested else to_document(given)
+    return chosen

@@ -19,6 +19,7 @@ from edge_bench.store import now
 from supernet import checkpoint
 from supernet.evaluation import accuracy, calibrated
 from supernet.images import JudgingImages
+from supernet.memory import keep_freed_memory
 from supernet.network import ElasticNetwork, folded, parameters_of
 from supernet.run import CHECKPOINT_FILE, RunRecord, read_record
 from supernet.trainer import CALIBRATION_IMAGES
@@ -26,7 +27,7 @@ from supernet.trainer import CALIBRATION_IMAGES
 TECHNIQUE = "once_for_all"
 # Random architectures crowd in the middle; that many are drawn for each one that is screened.
 DRAWS_PER_SCREENED = 10
-# Told (what is being done, how many of it are done, of how many).
+# Told (what is being done, steps done, steps in all).
 Report = Callable[[str, int, int], None]
 
 
@@ -62,15 +63,16 @@ def extract_front(
     trained = _open(run)
     archs = spread_archs(trained.space, screened, np.random.default_rng([seed, screened]))
     judged = []
+    total = len(archs) + min(count, len(archs))
     for done, arch in enumerate(archs, start=1):
         macs = _macs(trained.space, arch)
         judged.append(_Judged(arch=arch, macs=macs, metric=trained.judge(arch)))
-        report("screen", done, len(archs))
+        report("screen", done, total)
     kept = keep(judged, count)
     subnets = []
     for done, one in enumerate(kept, start=1):
         subnets.append(trained.cut(one.arch, home=home))
-        report("cut", done, len(kept))
+        report("cut", len(archs) + done, total)
     return subnets
 
 
@@ -199,6 +201,7 @@ class _Trained:
 
 
 def _open(run: Path) -> _Trained:
+    keep_freed_memory()
     record = read_record(run)
     path = run / CHECKPOINT_FILE
     progress = checkpoint.read_progress(path, run=record.digest)

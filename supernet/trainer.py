@@ -33,6 +33,7 @@ from supernet.checkpoint import Progress
 from supernet.distillation import label_loss, student_loss
 from supernet.evaluation import accuracy, calibrated
 from supernet.images import JudgingImages, training_images
+from supernet.memory import keep_freed_memory
 from supernet.network import ElasticNetwork
 from supernet.phases import Place, narrowed, place_of, rate_at
 from supernet.progress import shown
@@ -77,6 +78,7 @@ def train(config: RunConfig, *, home: Home, say: Callable[[str], None], interact
     if progress and progress.finished and (folder / SUMMARY_FILE).is_file():
         say(f"run {folder.name} is finished already; nothing to train")
         return folder
+    keep_freed_memory()
     with _threads(config.training.threads), _board(config, folder) as board:
         _Session(config, folder, say, progress, board).run(interactive)
     return folder

@@ -1,0 +1,91 @@
+"""train a supernet from a run file, or go on with one that was interrupted"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from edge_bench import variants
+from edge_bench.commands import Command, Context, Outcome
+from edge_bench.errors import ConfigError
+
+DATA = "edge_bench.data"
+
+
+class Train(Command):
+    """Trains `runs/<name>-<digest>` under the home folder; the same command resumes it."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("run", metavar="RUN.toml", type=Path, help="the run file (see examples/)")
+        parser.add_argument(
+            "--set",
+            metavar="KEY=VALUE",
+            action="append",
+            default=[],
+            help="change one value of the file, e.g. training.epochs=5; may be given again",
+        )
+        parser.add_argument(
+            "--data",
+            metavar="KIND_OR_FOLDER",
+            help="train on another data set: digits, a folder with one sub-folder of images a class, "
+            "or a folder of CIFAR-10's parquet files",
+        )
+        parser.add_argument(
+            "--skip-bad", action="store_true", help="leave out images that do not decode, and count them"
+        )
+
+    def run(self, options: argparse.Namespace, context: Context) -> Outcome:
+        from supernet.run import SUMMARY_FILE, load_run
+        from supernet.trainer import train
+
+        overrides = list(options.set)
+        if options.data:
+            table = data_table(options.data)
+            overrides.append(f"data={{{', '.join(f'{k} = {json.dumps(v)}' for k, v in table.items())}}}")
+        if options.skip_bad:
+            overrides.append("data.skip_bad=true")
+        config = load_run(options.run, overrides)
+        folder = train(
+            config,
+            home=context.home,
+            say=context.say,
+            interactive=context.interactive and not context.quiet,
+        )
+        document = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
+        document["folder"] = str(folder)
+        return Outcome(document=document, text=_told(document))
+
+
+def data_table(given: str) -> dict[str, Any]:
+    """Return the `[data]` table that `--data` means: a kind, or a path whose kind shows.
+
+    Raises:
+        ConfigError: neither a kind of data nor a folder.
+    """
+    path = Path(given).expanduser()
+    kinds = variants.names(DATA)
+    if path.is_dir():
+        parquet = any(path.glob("*.parquet"))
+        return {"kind": "cifar10" if parquet else "folder", "path": str(path.absolute())}
+    if given in kinds:
+        return {"kind": given}
+    raise ConfigError(
+        f"--data '{given}' is neither a folder nor a kind of data ({', '.join(kinds)})",
+        hint="name a folder that holds one sub-folder of images a class",
+    )
+
+
+def _told(document: dict[str, Any]) -> str:
+    skipped = document["skipped_images"]
+    lines = [
+        f"run {document['run']}: {document['epochs']} epochs of {document['training_images']} images in "
+        f"{document['seconds']:.0f} s ({document['images_per_second']:.0f} images/s)",
+        *([f"  {skipped} files were left out as unreadable"] if skipped else []),
+        f"  {document['architectures']:,} architectures; selection accuracy: "
+        f"largest {document['largest_accuracy']:.2%}, smallest {document['smallest_accuracy']:.2%}",
+        f"  in {document['folder']}",
+        f"next: edge-bench extract {document['run']}",
+    ]
+    return "\n".join(lines)

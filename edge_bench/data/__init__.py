@@ -15,6 +15,8 @@ from edge_bench.errors import ConfigError
 from edge_bench.records.subnet import Preprocessing, Split
 from edge_bench.variants import load
 
+DATA_VARIABLE = "EDGE_BENCH_DATA"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
@@ -91,3 +93,28 @@ def prepare(pixels: npt.NDArray[np.uint8], preprocessing: Preprocessing) -> npt.
     mean = np.asarray(preprocessing.mean, np.float32)
     std = np.asarray(preprocessing.std, np.float32)
     return np.ascontiguousarray(((resized - mean) / std).transpose(0, 3, 1, 2))
+
+
+def choose_split(
+    labels: npt.NDArray[np.int64], split: Split, *, selection: float, test: float, seed: int
+) -> npt.NDArray[np.int64]:
+    """Return the row numbers of one split, ascending; each class gives its share to each split.
+
+    A share above 0 takes at least one example of each class, and training keeps at least one.
+
+    Raises:
+        ConfigError: the shares leave nothing to train on.
+    """
+    if not (0 <= selection < 1 and 0 <= test < 1 and selection + test < 1):
+        raise ConfigError(
+            f"selection {selection} and test {test} must be shares that leave some to train on"
+        )
+    generator = np.random.default_rng(seed)
+    chosen = []
+    for label in np.unique(labels):
+        rows = generator.permutation(np.flatnonzero(labels == label))
+        first = max(round(len(rows) * test), int(test > 0))
+        second = first + max(round(len(rows) * selection), int(selection > 0))
+        parts = {"test": rows[:first], "selection": rows[first:second], "train": rows[second:]}
+        chosen.append(parts[split])
+    return np.sort(np.concatenate(chosen))

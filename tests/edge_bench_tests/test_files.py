@@ -1,0 +1,41 @@
+"""Writing that is whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from edge_bench.errors import StoreError
+from edge_bench.files import Home, atomic_path, write_text
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_part(tmp_path: Path) -> None:
+    target = tmp_path / "model.bin"
+    write_text(target, "old")
+    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
+        temporary.write_text("half of the new")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_full_disk_names_the_file_and_another_place(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"model\.bin.*no space") as raised:
+        with atomic_path(tmp_path / "model.bin"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert "--home" in raised.value.hint
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_folders_are_made(tmp_path: Path) -> None:
+    write_text(tmp_path / "a" / "b" / "c.txt", "text")
+    assert (tmp_path / "a" / "b" / "c.txt").read_text() == "text"
+
+
+def test_kept_paths_find_their_files_again(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    file = home.artifacts / "x" / "y.onnx"
+    assert home.relative(file) == "artifacts/x/y.onnx"
+    assert home.absolute("artifacts/x/y.onnx") == file

@@ -30,8 +30,19 @@ def names(package: str) -> tuple[str, ...]:
 
 def summary(package: str, name: str) -> str:
     """Return the first line of a variant's docstring without importing the file."""
-    tree = ast.parse((_folder(package) / f"{name}.py").read_text(encoding="utf-8"))
-    return (ast.get_docstring(tree) or "").partition("\n")[0]
+    return (ast.get_docstring(syntax(package, name, role="variant")) or "").partition("\n")[0]
+
+
+def syntax(package: str, name: str, *, role: str) -> ast.Module:
+    """Return a variant's file as a syntax tree, without importing it; `role` is for the message.
+
+    Raises:
+        UnknownVariant: no such file; the nearest name is told.
+    """
+    stem = name.replace("-", "_")
+    if stem not in (known := names(package)):
+        raise UnknownVariant(role, name, known)
+    return ast.parse((_folder(package) / f"{stem}.py").read_text(encoding="utf-8"))
 
 
 def load(role: type[R], package: str, name: str) -> type[R]:

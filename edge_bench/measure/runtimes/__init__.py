@@ -10,22 +10,33 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from edge_bench.records.artifact import TensorSpec
+from edge_bench.errors import ConfigError
+from edge_bench.measure.clock import Clock, MachineClock
+from edge_bench.records.artifact import Precision, TensorSpec
 
 Tensors = Mapping[str, npt.NDArray[np.generic]]
 
 
 class Session(ABC):
-    """An opened model. It keeps its inputs unchanged and may be run any number of times."""
+    """An opened model. It keeps its inputs unchanged and may be run any number of times.
+
+    `inputs` and `outputs` are as the file states them, a dimension of None taking any size;
+    `precision` is what the file's tensors tell.
+    """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    precision: Precision
 
     @abstractmethod
     def run(self, feeds: Tensors) -> dict[str, npt.NDArray[np.generic]]:
         """Return every output by name; feeds have the dtypes and shapes that `inputs` state.
 
-        The arrays returned stay as they are when the session runs again.
+        The arrays returned stay as they are when the session runs again, and depend on the feeds
+        alone: a state that the model keeps between runs starts anew.
+
+        Raises:
+            InvalidModel: the runtime cannot run the model.
         """
 
     @abstractmethod
@@ -36,11 +47,16 @@ class Session(ABC):
     def invoke(self) -> None:
         """Run once on what `prepare` bound; this call and nothing else is timed."""
 
+    def clock(self, threads: int) -> Clock:
+        """Return the clock that times this session."""
+        return MachineClock(threads)
+
 
 class Runtime(ABC):
     """Opens a model file for inference on this machine. Loading is never part of a measured time.
 
-    `formats` are the file endings it reads, without the dot.
+    `formats` are the file endings it reads, without the dot, written as a plain tuple of texts:
+    they are read without importing the file.
     """
 
     name: ClassVar[str]
@@ -52,8 +68,22 @@ class Runtime(ABC):
 
         Raises:
             InvalidModel: the file is no model this runtime accepts.
+            ConfigError: the file's batch is fixed at another size than `batch`.
         """
 
     @abstractmethod
     def version(self) -> str:
         """Return the version of the library behind this runtime."""
+
+
+def fixed_batch(model: Path, given: int, batch: int) -> ConfigError:
+    """Return the error for a file that takes batches of `given` only, where `batch` is wanted."""
+    return ConfigError(
+        f"'{model.name}' takes batches of {given} only, not {batch}", hint=f"use a batch of {given}"
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text that says something."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)[:300]

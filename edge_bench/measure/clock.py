@@ -1,0 +1,59 @@
+"""What time is read from while measuring: wall time, and time in which the work was kept waiting."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+
+class Clock(ABC):
+    """Two counters that only their differences mean anything of."""
+
+    @abstractmethod
+    def wall_ns(self) -> int:
+        """Return nanoseconds of wall time."""
+
+    @abstractmethod
+    def away_ns(self) -> int | None:
+        """Return nanoseconds in which the measuring threads were off the CPU, or None if untold."""
+
+
+class MachineClock(Clock):
+    """This machine's clock, for work done by `threads` threads; read it in the thread that measures.
+
+    One thread is away whenever its CPU time stands still. Of several, some rest between operators
+    without being disturbed, so there it is the scheduler's own count that tells: the time in which
+    a thread was ready to run and did not (`schedstat`, Linux only), shared among the threads.
+    """
+
+    def __init__(self, threads: int, *, root: Path = Path("/")) -> None:
+        self.threads = threads
+        self.tasks = root / "proc" / "self" / "task"
+
+    def wall_ns(self) -> int:
+        return time.perf_counter_ns()
+
+    def away_ns(self) -> int | None:
+        if self.threads == 1:
+            return time.perf_counter_ns() - time.thread_time_ns()
+        delay = run_delay_ns(self.tasks)
+        return None if delay is None else delay // self.threads
+
+
+def run_delay_ns(tasks: Path) -> int | None:
+    """Return the run-queue delay of all threads under `tasks`, or None where the kernel tells none."""
+    try:
+        # A thread that ended meanwhile is left out; of the measuring threads none ends.
+        texts = [_text(task / "schedstat") for task in tasks.iterdir()]
+    except OSError:
+        return None
+    delays = [int(text.split()[1]) for text in texts if len(text.split()) >= 2]
+    return sum(delays) if delays else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii")
+    except OSError:
+        return ""

@@ -1,0 +1,101 @@
+"""ONNX Runtime on the CPU, all graph optimisations on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from edge_bench.errors import InvalidModel
+from edge_bench.measure.onnx_file import survey_file
+from edge_bench.measure.runtimes import Runtime, Session, Tensors, first_line, fixed_batch
+from edge_bench.records.artifact import Precision, TensorSpec
+
+_DTYPES = {
+    "float": "float32",
+    "double": "float64",
+    **{name: name for name in "float16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool".split()},
+}
+
+
+class OnnxRuntime(Runtime):
+    """Threads wait without spinning: a spinning pool takes the cores of whatever runs beside it."""
+
+    name = "onnxruntime"
+    formats = ("onnx",)
+
+    def open(self, model: Path, *, threads: int, batch: int = 1) -> Session:
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = 4
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        try:
+            session = onnxruntime.InferenceSession(
+                str(model), sess_options=options, providers=["CPUExecutionProvider"]
+            )
+        # The library raises a dozen classes that share no base but Exception.
+        except Exception as error:
+            raise InvalidModel(f"onnxruntime refuses '{model.name}': {first_line(error)}") from error
+        return _Session(model, session, batch)
+
+    def version(self) -> str:
+        return str(onnxruntime.__version__)
+
+
+class _Session(Session):
+    def __init__(self, model: Path, session: onnxruntime.InferenceSession, batch: int) -> None:
+        self._name = model.name
+        self._session = session
+        self.inputs = tuple(_spec(model, node) for node in session.get_inputs())
+        # A classifier made by scikit-learn also answers with a list of tables; tensors are enough.
+        tensors = [node for node in session.get_outputs() if node.type.startswith("tensor(")]
+        self.outputs = tuple(_spec(model, node) for node in tensors)
+        if not self.outputs:
+            raise InvalidModel(f"'{model.name}' has no output that is a tensor")
+        for spec in self.inputs:
+            if batch > 1 and spec.shape and spec.shape[0] not in (None, batch):
+                raise fixed_batch(model, spec.shape[0] or 1, batch)
+        self.precision = _precision(model, self.inputs)
+
+    def run(self, feeds: Tensors) -> dict[str, npt.NDArray[np.generic]]:
+        names = [spec.name for spec in self.outputs]
+        try:
+            return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
+        except Exception as error:
+            raise InvalidModel(f"onnxruntime cannot run '{self._name}': {first_line(error)}") from error
+
+    def prepare(self, feeds: Tensors) -> None:
+        self._binding = self._session.io_binding()
+        # The binding points into these arrays and does not keep them alive.
+        self._bound = {name: np.ascontiguousarray(array) for name, array in feeds.items()}
+        for name, array in self._bound.items():
+            self._binding.bind_cpu_input(name, array)
+        for spec in self.outputs:
+            self._binding.bind_output(spec.name)
+
+    def invoke(self) -> None:
+        self._session.run_with_iobinding(self._binding)
+
+
+def _spec(model: Path, node: onnxruntime.NodeArg) -> TensorSpec:
+    kind = node.type.removeprefix("tensor(").removesuffix(")")
+    if not node.type.startswith("tensor(") or kind not in _DTYPES:
+        raise InvalidModel(f"'{model.name}': '{node.name}' is a {node.type}; numeric tensors are supported")
+    shape = tuple(side if isinstance(side, int) and side >= 0 else None for side in node.shape)
+    return TensorSpec(name=node.name, dtype=_DTYPES[kind], shape=shape)
+
+
+def _precision(model: Path, inputs: tuple[TensorSpec, ...]) -> Precision:
+    """Return the precision of the arithmetic: quantized graphs usually keep float inputs."""
+    used = survey_file(model).operators
+    if used & {"MatMulInteger", "ConvInteger", "DynamicQuantizeLinear", "MatMulNBits"}:
+        return "mixed"
+    if "QuantizeLinear" in used or any(name.startswith("QLinear") for name in used):
+        return "int8"
+    return "fp16" if inputs and inputs[0].dtype == "float16" else "fp32"

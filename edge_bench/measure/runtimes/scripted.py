@@ -1,0 +1,97 @@
+"""A runtime whose latencies are written in its file: for tests and demonstrations, no hardware needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_bench.documents import from_document
+from edge_bench.errors import ConfigError, InvalidModel
+from edge_bench.measure.clock import Clock
+from edge_bench.measure.runtimes import Runtime, Session, Tensors
+from edge_bench.records.artifact import TensorSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """What a `.scripted` file (JSON) says.
+
+    The n-th timed run takes the n-th latency, and after the last it begins again; `off_cpu` is the
+    share of each in which the thread did not run. `crash` names a signal that the first run raises
+    and `hang_seconds` is how long it then sleeps for real.
+    """
+
+    latencies_ms: tuple[float, ...]
+    off_cpu: tuple[float, ...] = (0.0,)
+    crash: str | None = None
+    hang_seconds: float = 0.0
+
+
+class Scripted(Runtime):
+    """Its time is that of the script: nothing waits, and every nanosecond is known."""
+
+    name = "scripted"
+    formats = ("scripted",)
+
+    def open(self, model: Path, *, threads: int, batch: int = 1) -> Session:
+        try:
+            document: Any = json.loads(model.read_text(encoding="utf-8"))
+            script = from_document(Script, document)
+        except (ValueError, ConfigError) as error:
+            raise InvalidModel(f"scripted refuses '{model.name}': {error}") from error
+        if not script.latencies_ms or not script.off_cpu:
+            raise InvalidModel(f"scripted refuses '{model.name}': no latencies")
+        return _Session(script)
+
+    def version(self) -> str:
+        return "1"
+
+
+class _Session(Session):
+    precision = "fp32"
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self._clock = _ScriptClock()
+        self._runs = 0
+        self.inputs = (TensorSpec(name="input", dtype="float32", shape=(None, 4)),)
+        self.outputs = (TensorSpec(name="output", dtype="float32", shape=(None, 4)),)
+
+    def run(self, feeds: Tensors) -> dict[str, npt.NDArray[np.generic]]:
+        if self._script.crash:
+            os.kill(os.getpid(), signal.Signals[self._script.crash])
+        time.sleep(self._script.hang_seconds)
+        return {"output": np.asarray(feeds["input"], np.float32) * 2}
+
+    def prepare(self, feeds: Tensors) -> None:
+        self._bound = dict(feeds)
+
+    def invoke(self) -> None:
+        script, number = self._script, self._runs
+        wall = round(script.latencies_ms[number % len(script.latencies_ms)] * 1e6)
+        self._clock.wall += wall
+        self._clock.away += round(wall * script.off_cpu[number % len(script.off_cpu)])
+        self._runs += 1
+
+    def clock(self, threads: int) -> Clock:
+        return self._clock
+
+
+class _ScriptClock(Clock):
+    def __init__(self) -> None:
+        self.wall = 0
+        self.away = 0
+
+    def wall_ns(self) -> int:
+        return self.wall
+
+    def away_ns(self) -> int:
+        return self.away

@@ -1,0 +1,233 @@
+"""Loading a model file safely: always in a child process with limits, never in this one.
+
+The child gets one job as a JSON file and `.npy` files in a temporary folder that is also its working
+folder, a nearly empty environment, and limits on memory, CPU time and file size. It dies with this
+process. What it dies of becomes an error that names the signal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+import edge_bench
+from edge_bench import errors
+from edge_bench.documents import from_document
+from edge_bench.errors import EdgeBenchError, InvalidModel, ModelCrashed
+from edge_bench.measure.inspection import check_model
+from edge_bench.records.artifact import TensorSpec
+
+Floats = npt.NDArray[np.float32]
+Specs = tuple[TensorSpec, ...]
+
+MAX_FILE_BYTES = 4 << 30
+MAX_MEMORY_BYTES = 16 << 30
+MIN_MEMORY_BYTES = 2 << 30
+
+# -I keeps the user's folder and environment off the child's path; what is appended, last, is only
+# the place this package was imported from, for a checkout that is not installed.
+_START = (
+    "import sys; from pathlib import Path; sys.path.append(sys.argv[1]); "
+    "from edge_bench.measure import worker; worker.main(Path(sys.argv[2]))"
+)
+_KEPT_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a job answered: a document, and arrays by name."""
+
+    document: dict[str, Any]
+    arrays: dict[str, npt.NDArray[Any]]
+
+
+def predict(
+    model: Path,
+    inputs: Floats,
+    *,
+    runtime: str,
+    batch: int,
+    threads: int = 1,
+    timeout_s: float = 600,
+) -> Floats:
+    """Return the first output float32 [n, ...] for inputs float32 [n, ...] in the file's own layout.
+
+    The file runs on exactly `batch` examples at a time; the last batch is padded by repeating its
+    last example and the padding cut off. Where the file's tensors are integers, inputs are quantized
+    and outputs dequantized by their scale and zero point.
+
+    Raises:
+        InvalidModel, ModelCrashed: the runtime refuses the file, or died of it.
+        ConfigError: no such file, or a file whose batch is fixed at another size.
+    """
+    check_model(model, runtime=runtime)
+    if not len(inputs):
+        raise errors.DataError("there are no inputs to run the model on")
+    job = {"runtime": runtime, "model": str(model.resolve()), "batch": batch, "threads": threads}
+    given = {"inputs": np.ascontiguousarray(inputs, np.float32)}
+    return run_job("predict", job, arrays=given, timeout_s=timeout_s).arrays["outputs"]
+
+
+def describe(model: Path, *, runtime: str) -> tuple[Specs, Specs]:
+    """Return the inputs and outputs that a model file states.
+
+    Raises:
+        InvalidModel, ModelCrashed: the runtime refuses the file, or died of it.
+    """
+    check_model(model, runtime=runtime)
+    job = {"runtime": runtime, "model": str(model.resolve()), "batch": 1, "threads": 1}
+    told = run_job("describe", job, timeout_s=120).document
+    inputs, outputs = (from_document(Specs, told[end], where=end) for end in ("inputs", "outputs"))
+    return inputs, outputs
+
+
+def survey(
+    models: Sequence[Path],
+    *,
+    runtime: str,
+    threads: int = 1,
+    rounds: int = 6,
+    round_ms: float = 12,
+) -> list[float]:
+    """Return the latency in ms of each model: the least of its `rounds` medians, taken in turns.
+
+    All models are open in one child and take turns of `round_ms`, so that a disturbance meets all
+    alike; the least median of several rounds repeats within about 1 % where one long measurement
+    of each in turn does not. For many small files made by edge-bench itself.
+
+    Raises:
+        InvalidModel, ModelCrashed: the runtime refuses a file, or died of one.
+    """
+    for model in models:
+        check_model(model, runtime=runtime)
+    if not models:
+        return []
+    job = {
+        "runtime": runtime,
+        "models": [str(model.resolve()) for model in models],
+        "batch": 1,
+        "threads": threads,
+        "rounds": rounds,
+        "round_ms": round_ms,
+    }
+    timeout_s = 120 + len(models) * (2 + rounds * round_ms / 100)
+    latencies: list[float] = run_job("survey", job, timeout_s=timeout_s).document["latencies_ms"]
+    return latencies
+
+
+def run_job(
+    name: str,
+    job: Mapping[str, Any],
+    *,
+    arrays: Mapping[str, npt.NDArray[Any]] | None = None,
+    timeout_s: float,
+) -> Answer:
+    """Do one job of `worker.JOBS` in a child and return its answer.
+
+    Raises:
+        EdgeBenchError: what the child raised, of the same class.
+        ModelCrashed: it died of a signal, or did not answer within `timeout_s`.
+    """
+    threads = int(job["threads"])
+    with tempfile.TemporaryDirectory(prefix="edge-bench-", ignore_cleanup_errors=True) as named:
+        folder = Path(named)
+        for key, array in (arrays or {}).items():
+            np.save(folder / f"in-{key}.npy", array, allow_pickle=False)
+        limits = _limits(timeout_s, threads)
+        document = {**job, "job": name, "limits": limits}
+        (folder / "job.json").write_text(json.dumps(document), encoding="utf-8")
+        status = _run_child(folder, timeout_s)
+        if status != 0:
+            raise _death(status, folder, limits)
+        return _read(folder)
+
+
+def _run_child(folder: Path, timeout_s: float) -> int:
+    root = Path(edge_bench.__file__).resolve().parents[1]
+    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    environment = {"PATH": os.defpath, "HOME": str(folder), "TMPDIR": str(folder), "LC_ALL": "C", **kept}
+    with (folder / "said.txt").open("wb") as said:
+        child = subprocess.Popen(
+            [sys.executable, "-I", "-X", "utf8", "-c", _START, str(root), str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=said,
+            stderr=said,
+            cwd=folder,
+            env=environment,
+            # A session of its own: Ctrl-C reaches this process alone, which then ends the child.
+            start_new_session=True,
+        )
+        try:
+            return child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise ModelCrashed(
+                f"the model did not answer within {timeout_s:g} s and was stopped",
+                hint="allow more seconds, or try a smaller batch",
+            ) from None
+        finally:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+            if child.stdin:
+                child.stdin.close()
+
+
+def _limits(timeout_s: float, threads: int) -> dict[str, int]:
+    """Return limits by `resource` name. Runtimes reserve more address space than they use."""
+    memory = min(MAX_MEMORY_BYTES, max(MIN_MEMORY_BYTES, int(psutil.virtual_memory().total * 0.75)))
+    return {
+        "RLIMIT_AS": memory,
+        "RLIMIT_CPU": int(timeout_s * max(threads, 2)) + 10,
+        "RLIMIT_FSIZE": MAX_FILE_BYTES,
+        "RLIMIT_CORE": 0,
+    }
+
+
+def _death(status: int, folder: Path, limits: Mapping[str, int]) -> ModelCrashed:
+    if status < 0:
+        named = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
+        if named == "SIGXCPU":
+            return ModelCrashed(f"the model used up {limits['RLIMIT_CPU']} s of CPU time and was stopped")
+        if named == "SIGKILL":
+            hint = "the system ends processes when memory runs out: try a smaller batch"
+            return ModelCrashed("the model crashed the runtime (SIGKILL)", hint=hint)
+        return ModelCrashed(f"the model crashed the runtime ({named})", hint="is the file complete?")
+    said = (folder / "said.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    last = said[-1].strip()[:300] if said else "it said nothing"
+    return ModelCrashed(f"the runtime ended with status {status}: {last}")
+
+
+def _read(folder: Path) -> Answer:
+    try:
+        told = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelCrashed("the runtime ended without an answer") from error
+    if "error" in told:
+        raise _raised(**told["error"])
+    arrays = {
+        path.stem.removeprefix("out-"): np.load(path, allow_pickle=False)
+        for path in folder.glob("out-*.npy")
+    }
+    return Answer(told["answer"], arrays)
+
+
+def _raised(kind: str, message: str, hint: str) -> EdgeBenchError:
+    """Return the child's error as an object of the same class, or an `InvalidModel`."""
+    found = getattr(errors, kind, InvalidModel)
+    cls = found if isinstance(found, type) and issubclass(found, EdgeBenchError) else InvalidModel
+    error = cls.__new__(cls)
+    EdgeBenchError.__init__(error, message, hint=hint)
+    return error

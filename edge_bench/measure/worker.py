@@ -1,0 +1,233 @@
+"""The child's side of the sandbox: reads one job, loads the model, does the job, writes one answer.
+
+Nothing here runs in the parent. The working folder holds `job.json` and the inputs as `.npy` files;
+the answer is `answer.json` and `.npy` files, written last and at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_bench import variants
+from edge_bench.documents import from_document, to_document
+from edge_bench.errors import EdgeBenchError, InvalidModel
+from edge_bench.measure.inputs import dequantized, quantized, random_feeds
+from edge_bench.measure.inspection import RUNTIMES
+from edge_bench.measure.runtimes import Runtime, Session, first_line
+from edge_bench.measure.timing import Plan, measure, undisturbed
+from edge_bench.measure.witness import between, witness
+from edge_bench.statistics import percentile
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+JOB, ANSWER = "job.json", "answer.json"
+MEMORY_RUNS = 3
+
+
+def main(folder: Path) -> None:
+    """Do the job in `folder` and end the process, without running the libraries' destructors.
+
+    A published model is known that corrupts the heap by running: what it computed is good, and
+    what tidying up would do is not.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    document = json.loads((folder / JOB).read_text(encoding="utf-8"))
+    _limit(document["limits"])
+    try:
+        arrays = {path.stem: np.load(path, allow_pickle=False) for path in folder.glob("in-*.npy")}
+        answer, results = JOBS[document["job"]](document, arrays)
+        for name, array in results.items():
+            np.save(folder / f"out-{name}.npy", array, allow_pickle=False)
+        _answer(folder, {"answer": answer})
+    except EdgeBenchError as error:
+        kind = type(error).__name__
+        _answer(folder, {"error": {"kind": kind, "message": error.message, "hint": error.hint}})
+    except ModuleNotFoundError as error:
+        explained = variants.explain(error)
+        if not isinstance(explained, EdgeBenchError):
+            raise
+        _answer(folder, {"error": {"kind": "MissingExtra", **_told(explained)}})
+    except MemoryError:
+        message = "the model asks for more memory than the sandbox allows"
+        _answer(folder, {"error": {"kind": "InvalidModel", "message": message, "hint": ""}})
+    except Exception:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def describe(job: Mapping[str, Any], _: Arrays) -> tuple[dict[str, Any], Arrays]:
+    """Return what the file says of its tensors."""
+    session = _open(job, Path(job["model"]))
+    return {
+        "inputs": to_document(session.inputs),
+        "outputs": to_document(session.outputs),
+        "precision": session.precision,
+    }, {}
+
+
+def predict(job: Mapping[str, Any], arrays: Arrays) -> tuple[dict[str, Any], Arrays]:
+    """Run the model on `in-inputs` [n, ...] in batches; answer the first output [n, ...]."""
+    session = _open(job, Path(job["model"]))
+    inputs, batch = arrays["in-inputs"], int(job["batch"])
+    if len(session.inputs) != 1:
+        names = ", ".join(spec.name for spec in session.inputs)
+        raise InvalidModel(f"the model takes {len(session.inputs)} inputs ({names}); one is expected")
+    taken, given = session.inputs[0], session.outputs[0]
+    fits = len(taken.shape) == inputs.ndim and all(
+        side in (None, have) for side, have in zip(taken.shape[1:], inputs.shape[1:], strict=True)
+    )
+    if not fits:
+        raise InvalidModel(f"the model takes inputs of shape {taken.shape}, not {inputs.shape}")
+    parts = []
+    for start in range(0, len(inputs), batch):
+        part = inputs[start : start + batch]
+        padded = np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)])
+        answer = session.run({taken.name: quantized(padded, taken)})[given.name]
+        if answer.ndim == 0 or len(answer) != batch:
+            raise InvalidModel(f"the model answers {answer.shape} to a batch of {batch}")
+        parts.append(dequantized(answer, given)[: len(part)])
+    return {}, {"outputs": np.concatenate(parts)}
+
+
+def time_model(job: Mapping[str, Any], _: Arrays) -> tuple[dict[str, Any], Arrays]:
+    """Measure load, first and warm inference on random inputs, of a model that `memory` has checked."""
+    threads, batch = int(job["threads"]), int(job["batch"])
+    runtime = _runtime(job)
+    started = time.perf_counter_ns()
+    session = runtime.open(Path(job["model"]), threads=threads, batch=batch)
+    load_ns = time.perf_counter_ns() - started
+    feeds = random_feeds(session.inputs, batch=batch)
+    before = witness()
+    timing = measure(session, feeds, from_document(Plan, job["plan"]), threads=threads)
+    return {
+        "load_ms": load_ns / 1e6,
+        "first_ms": timing.first_ns / 1e6,
+        "blocks": to_document(timing.blocks),
+        "stopped_by": timing.stopped_by,
+        "observed": to_document(between(before, witness())),
+        "precision": session.precision,
+        "runtime_version": runtime.version(),
+        "input_shapes": {name: list(array.shape) for name, array in feeds.items()},
+    }, {}
+
+
+def check_and_weigh(job: Mapping[str, Any], _: Arrays) -> tuple[dict[str, Any], Arrays]:
+    """Check what the model answers, run it a few times, and answer the process' peak memory."""
+    session = _open(job, Path(job["model"]))
+    feeds = random_feeds(session.inputs, batch=int(job["batch"]))
+    check_outputs(session.run(feeds))
+    session.prepare(feeds)
+    for _run in range(MEMORY_RUNS):
+        session.invoke()
+    return {"peak_memory_mb": peak_memory_mb()}, {}
+
+
+def survey(job: Mapping[str, Any], _: Arrays) -> tuple[dict[str, Any], Arrays]:
+    """Measure many small models in turns; answer the least of each one's round medians, in ms."""
+    sessions = [_open(job, Path(model)) for model in job["models"]]
+    for session in sessions:
+        feeds = random_feeds(session.inputs, batch=1)
+        check_outputs(session.run(feeds))
+        session.prepare(feeds)
+    best = [float("inf")] * len(sessions)
+    with undisturbed():
+        for _round in range(int(job["rounds"])):
+            for index, session in enumerate(sessions):
+                best[index] = min(best[index], _round_median_ms(session, float(job["round_ms"]), job))
+    return {"latencies_ms": best}, {}
+
+
+def check_outputs(outputs: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Raise `InvalidModel` unless there are outputs and all of them are finite numbers."""
+    if not outputs:
+        raise InvalidModel("the model answers nothing")
+    for name, array in outputs.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise InvalidModel(f"output '{name}' is not finite for random inputs between 0 and 1")
+
+
+def peak_memory_mb(status: Path = Path("/proc/self/status")) -> float:
+    """Return this process' peak resident memory in MB (10⁶ bytes).
+
+    Linux hands the parent's `ru_maxrss` down to a child, so there the kernel's own high-water mark
+    of this address space is read. macOS counts `ru_maxrss` in bytes, others in KiB.
+    """
+    with contextlib.suppress(OSError):
+        for line in status.read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+JOBS: dict[str, Callable[[Mapping[str, Any], Arrays], tuple[dict[str, Any], Arrays]]] = {
+    "describe": describe,
+    "predict": predict,
+    "time": time_model,
+    "memory": check_and_weigh,
+    "survey": survey,
+}
+
+
+def _round_median_ms(session: Session, round_ms: float, job: Mapping[str, Any]) -> float:
+    clock = session.clock(int(job["threads"]))
+    # The caches are another model's: two runs bring this one's back.
+    session.invoke()
+    session.invoke()
+    latencies: list[int] = []
+    begun = clock.wall_ns()
+    while len(latencies) < 3 or (clock.wall_ns() - begun < round_ms * 1e6 and len(latencies) < 10_000):
+        before = clock.wall_ns()
+        session.invoke()
+        latencies.append(clock.wall_ns() - before)
+    return percentile(latencies, 50) / 1e6
+
+
+def _runtime(job: Mapping[str, Any]) -> Runtime:
+    return variants.load(Runtime, RUNTIMES, job["runtime"])()
+
+
+def _open(job: Mapping[str, Any], model: Path) -> Session:
+    try:
+        return _runtime(job).open(model, threads=int(job["threads"]), batch=int(job["batch"]))
+    except RuntimeError as error:
+        raise InvalidModel(f"{job['runtime']} refuses '{model.name}': {first_line(error)}") from error
+
+
+def _limit(limits: Mapping[str, int]) -> None:
+    """Set this process' resource limits; a system that does not know one goes without it."""
+    for name, value in limits.items():
+        with contextlib.suppress(ValueError, OSError, AttributeError):
+            kind = getattr(resource, name)
+            hard = resource.getrlimit(kind)[1]
+            allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(kind, (allowed, allowed))
+
+
+def _end_with_parent() -> None:
+    # The parent holds the other end of standard input and never writes: it ends when the parent does.
+    os.read(0, 1)
+    os._exit(1)
+
+
+def _answer(folder: Path, document: Mapping[str, Any]) -> None:
+    part = folder / f"{ANSWER}.part"
+    part.write_text(json.dumps(document), encoding="utf-8")
+    part.replace(folder / ANSWER)
+
+
+def _told(error: EdgeBenchError) -> dict[str, str]:
+    return {"message": error.message, "hint": error.hint}

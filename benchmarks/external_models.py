@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as home:
         rows = [bench(path, folder, home, seconds) for path in files]
     passed = sum(row["exit"] == 0 for row in rows)
-    verdicts = {
-        name: sum(row.get("verdict") == name for row in rows) for name in {r["verdict"] for r in rows}
-    }
+    verdicts = Counter(row["verdict"] for row in rows)
     small = max(row["wall_s"] for row in rows if row["bytes"] <= SMALL_BYTES)
     bars = [
         report.Bar(name="models that bench with exit 0", floor=len(files), figure=passed, unit="files"),
@@ -66,7 +65,7 @@ def bench(path: Path, folder: Path, home: str, seconds: str) -> dict[str, Any]:
     if ended.returncode == 0:
         row |= json.loads(ended.stdout)["results"][0]
     print(
-        f"{row['file']:52} exit {row['exit']}  {wall:5.2f} s  p50 {row.get('p50_ms', float('nan')):9.4f} ms  "
+        f"{row['file']:52} exit {row['exit']}  {wall:5.2f} s {row.get('p50_ms', float('nan')):9.4f} ms  "
         f"{row.get('peak_memory_mb', float('nan')):6.1f} MB  {row.get('precision', '–'):6} {row['verdict']}"
     )
     return row

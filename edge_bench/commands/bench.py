@@ -53,7 +53,7 @@ class Bench(Command):
             if not targets and not failures:
                 return Outcome(document={"results": []}, text="every stored artifact has a result here")
             results = _bench(targets, plan, store, context, failures)
-        if failures and len(targets) + len(failures) == 1 and len(plan.threads) == 1:
+        if len(failures) == 1 and not results:
             raise failures[0].error
         return _outcome(results, failures)
 

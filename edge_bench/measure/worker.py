@@ -26,7 +26,7 @@ from edge_bench.documents import from_document, to_document
 from edge_bench.errors import EdgeBenchError, InvalidModel
 from edge_bench.measure.inputs import dequantized, quantized, random_feeds
 from edge_bench.measure.inspection import RUNTIMES
-from edge_bench.measure.runtimes import Runtime, Session, first_line
+from edge_bench.measure.runtimes import Runtime, Session, refusal
 from edge_bench.measure.timing import Plan, measure, undisturbed
 from edge_bench.measure.witness import between, witness
 from edge_bench.statistics import percentile
@@ -204,7 +204,7 @@ def _open(job: Mapping[str, Any], model: Path) -> Session:
     try:
         return _runtime(job).open(model, threads=int(job["threads"]), batch=int(job["batch"]))
     except RuntimeError as error:
-        raise InvalidModel(f"{job['runtime']} refuses '{model.name}': {first_line(error)}") from error
+        raise refusal(job["runtime"], model, error) from error
 
 
 def _limit(limits: Mapping[str, int]) -> None:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from edge_bench.errors import ConfigError
+from edge_bench.errors import ConfigError, InvalidModel
 from edge_bench.measure.clock import Clock, MachineClock
 from edge_bench.records.artifact import Precision, TensorSpec
 
@@ -83,7 +83,11 @@ def fixed_batch(model: Path, given: int, batch: int) -> ConfigError:
     )
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text that says something."""
+def refusal(runtime: str, model: Path, error: BaseException) -> InvalidModel:
+    """Return the error for a file that a runtime refuses, with the first line of the cause."""
     lines = (line.strip() for line in str(error).splitlines())
-    return next((line for line in lines if line), type(error).__name__)[:300]
+    cause = next((line for line in lines if line), type(error).__name__)[:300]
+    return InvalidModel(
+        f"{runtime} refuses '{model.name}': {cause}",
+        hint="export it again, check that the download is complete, or try another --runtime",
+    )

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_bench.errors import InvalidModel
-from edge_bench.measure.runtimes import Runtime, Session, Tensors, first_line, fixed_batch
+from edge_bench.measure.runtimes import Runtime, Session, Tensors, fixed_batch, refusal
 from edge_bench.records.artifact import Precision, TensorSpec
 
 
@@ -26,13 +26,13 @@ class LiteRT(Runtime):
             interpreter = library.Interpreter(model_path=str(model), num_threads=threads)
             resized = _resize(interpreter, batch)
         except (RuntimeError, ValueError, OSError) as error:
-            raise InvalidModel(f"litert refuses '{model.name}': {first_line(error)}") from error
+            raise refusal(self.name, model, error) from error
         try:
             interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             if resized is not None:
                 raise fixed_batch(model, resized, batch) from error
-            raise InvalidModel(f"litert refuses '{model.name}': {first_line(error)}") from error
+            raise refusal(self.name, model, error) from error
         return _Session(model, interpreter)
 
     def version(self) -> str:
@@ -41,7 +41,7 @@ class LiteRT(Runtime):
 
 class _Session(Session):
     def __init__(self, model: Path, interpreter: library.Interpreter) -> None:
-        self._name = model.name
+        self._model = model
         self._interpreter = interpreter
         self._places = {str(item["name"]): int(item["index"]) for item in interpreter.get_input_details()}
         self._answers = [
@@ -58,7 +58,7 @@ class _Session(Session):
             self.invoke()
             return {name: self._interpreter.get_tensor(index) for name, index in self._answers}
         except (RuntimeError, ValueError) as error:
-            raise InvalidModel(f"litert cannot run '{self._name}': {first_line(error)}") from error
+            raise refusal("litert", self._model, error) from error
 
     def prepare(self, feeds: Tensors) -> None:
         for name, array in feeds.items():

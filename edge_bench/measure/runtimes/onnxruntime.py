@@ -10,7 +10,7 @@ import onnxruntime
 
 from edge_bench.errors import InvalidModel
 from edge_bench.measure.onnx_file import survey_file
-from edge_bench.measure.runtimes import Runtime, Session, Tensors, first_line, fixed_batch
+from edge_bench.measure.runtimes import Runtime, Session, Tensors, fixed_batch, refusal
 from edge_bench.records.artifact import Precision, TensorSpec
 
 _DTYPES = {
@@ -41,7 +41,7 @@ class OnnxRuntime(Runtime):
             )
         # The library raises a dozen classes that share no base but Exception.
         except Exception as error:
-            raise InvalidModel(f"onnxruntime refuses '{model.name}': {first_line(error)}") from error
+            raise refusal(self.name, model, error) from error
         return _Session(model, session, batch)
 
     def version(self) -> str:
@@ -50,7 +50,7 @@ class OnnxRuntime(Runtime):
 
 class _Session(Session):
     def __init__(self, model: Path, session: onnxruntime.InferenceSession, batch: int) -> None:
-        self._name = model.name
+        self._model = model
         self._session = session
         self.inputs = tuple(_spec(model, node) for node in session.get_inputs())
         # A classifier made by scikit-learn also answers with a list of tables; tensors are enough.
@@ -68,7 +68,7 @@ class _Session(Session):
         try:
             return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
         except Exception as error:
-            raise InvalidModel(f"onnxruntime cannot run '{self._name}': {first_line(error)}") from error
+            raise refusal("onnxruntime", self._model, error) from error
 
     def prepare(self, feeds: Tensors) -> None:
         self._binding = self._session.io_binding()

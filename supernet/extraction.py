@@ -66,7 +66,7 @@ def extract_front(
     total = len(archs) + min(count, len(archs))
     for done, arch in enumerate(archs, start=1):
         macs = _macs(trained.space, arch)
-        judged.append(_Judged(arch=arch, macs=macs, metric=trained.judge(arch)))
+        judged.append(Judged(arch=arch, macs=macs, metric=trained.judge(arch)))
         report("screen", done, total)
     kept = keep(judged, count)
     subnets = []
@@ -89,7 +89,9 @@ def extract_arch(run: Path, arch: ArchConfig, *, home: Home) -> Subnet:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Judged:
+class Judged:
+    """A screened architecture: its multiply-accumulates, and its metric on the selection split."""
+
     arch: ArchConfig
     macs: int
     metric: Metric
@@ -119,13 +121,13 @@ def spread_archs(space: SearchSpace, count: int, generator: np.random.Generator)
     return (extremes[0], *chosen, extremes[1])
 
 
-def keep(judged: Sequence[_Judged], count: int) -> list[_Judged]:
+def keep(judged: Sequence[Judged], count: int) -> list[Judged]:
     """Return `count` of the judged in ascending MACs: both ends, the front, then the widest gaps.
 
     A front of more than there is room for is thinned to an even spread in log MACs.
     """
     ordered = sorted(judged, key=lambda one: (one.macs, -one.metric.value))
-    front: list[_Judged] = []
+    front: list[Judged] = []
     for one in ordered:
         if not front or one.metric.value > front[-1].metric.value:
             front.append(one)
@@ -142,7 +144,7 @@ def keep(judged: Sequence[_Judged], count: int) -> list[_Judged]:
     return sorted(kept, key=lambda one: one.macs)
 
 
-def _distance(one: _Judged, other: _Judged) -> float:
+def _distance(one: Judged, other: Judged) -> float:
     return abs(math.log(one.macs / other.macs))
 
 

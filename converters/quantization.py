@@ -1,0 +1,112 @@
+"""Static int8 from an fp32 file and real inputs that set the ranges.
+
+Calibration runs the model, so it happens in a child process of its own: `python -m
+converters.quantization FORMAT SOURCE TARGET INPUTS.npy`. Whatever the libraries do there, and the
+memory they take, ends with the child.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_bench.errors import ConversionError
+
+Inputs = npt.NDArray[np.float32]
+TIMEOUT_S = 600
+
+
+def in_child(method: str, source: Path, target: Path, inputs: Inputs) -> None:
+    """Write an int8 file to `target` from the fp32 file `source`.
+
+    Args:
+        method: a key of `METHODS`.
+        source: the fp32 file.
+        target: where the int8 file is written.
+        inputs: [n, ...] in the file's own layout.
+
+    Raises:
+        ConversionError: the library failed, or died.
+    """
+    with tempfile.TemporaryDirectory(prefix="edge-bench-") as folder:
+        kept = Path(folder) / "inputs.npy"
+        np.save(kept, inputs)
+        command = [sys.executable, "-m", __name__, method, str(source), str(target), str(kept)]
+        try:
+            ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            raise ConversionError(
+                f"quantizing '{source.name}' took more than {TIMEOUT_S} s",
+                hint="calibrate on fewer or smaller images",
+            ) from None
+    if ended.returncode:
+        lines = [line for line in ended.stderr.splitlines() if line.strip()]
+        told = lines[-1].strip() if lines else f"the child ended with status {ended.returncode}"
+        raise ConversionError(f"'{source.name}' cannot be quantized: {told}")
+
+
+def onnx_qdq(source: Path, target: Path, inputs: Inputs) -> None:
+    """QDQ by onnxruntime: unsigned activations, signed weights, per channel."""
+    import onnx
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        QuantFormat,
+        QuantType,
+        quant_pre_process,
+        quantize_static,
+    )
+
+    class Reader(CalibrationDataReader):
+        def __init__(self, name: str) -> None:
+            self._feeds: Iterator[dict[str, Inputs]] = ({name: one[None]} for one in inputs)
+
+        def get_next(self) -> dict[str, Inputs] | None:
+            return next(self._feeds, None)
+
+    name = onnx.load(str(source)).graph.input[0].name
+    with tempfile.TemporaryDirectory(prefix="edge-bench-") as folder:
+        prepared = Path(folder) / "prepared.onnx"
+        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        quantize_static(
+            str(prepared),
+            str(target),
+            Reader(name),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+
+
+def tflite_static(source: Path, target: Path, inputs: Inputs) -> None:
+    """Integer weights and activations by ai-edge-quantizer; input and output become int8."""
+    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_quantizer import quantizer, recipe
+
+    signatures = Interpreter(model_path=str(source)).get_signature_list()
+    [(signature, ends)] = signatures.items()
+    [name] = ends["inputs"]
+    feeds = [{name: one[None]} for one in inputs]
+    made = quantizer.Quantizer(str(source), recipe.static_wi8_ai8())
+    ranges = made.calibrate({signature: feeds}, num_threads=1)
+    target.write_bytes(made.quantize(ranges).quantized_model)
+
+
+METHODS: dict[str, Callable[[Path, Path, Inputs], None]] = {
+    "onnx": onnx_qdq,
+    "tflite": tflite_static,
+}
+
+
+def _main(method: str, source: str, target: str, inputs: str) -> None:
+    METHODS[method](Path(source), Path(target), np.load(inputs, allow_pickle=False))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

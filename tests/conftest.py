@@ -26,3 +26,58 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data in {folder}; name its folder by EDGE_BENCH_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ONNX file: logits [batch, 3] = inputs [batch, 4] @ weights, weights 0…11 row by row; any batch."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = np.arange(12, dtype=np.float32).reshape(4, 3)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["inputs", "weights"], ["logits"])],
+        "tiny",
+        [helper.make_tensor_value_info("inputs", TensorProto.FLOAT, ["batch", 4])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    path = tmp_path_factory.mktemp("tiny") / "tiny.onnx"
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    onnx.checker.check_model(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_tflite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The network of `tiny_onnx` as TFLite: one fully connected operator, its batch open."""
+    import flatbuffers
+    import numpy as np
+    from ai_edge_litert import schema_py_generated as schema
+
+    weights = np.arange(12, dtype=np.float32).reshape(4, 3).T
+    buffers = [schema.BufferT(), schema.BufferT()]
+    buffers[1].data = np.frombuffer(weights.tobytes(), np.uint8)
+    tensors = []
+    for name, shape, buffer in (("inputs", [1, 4], 0), ("weights", [3, 4], 1), ("logits", [1, 3], 0)):
+        tensor = schema.TensorT()
+        tensor.name, tensor.shape, tensor.buffer = name, shape, buffer
+        tensor.shapeSignature = shape if buffer else [-1, shape[1]]
+        tensors.append(tensor)
+    operator = schema.OperatorT()
+    operator.inputs, operator.outputs = [0, 1, -1], [2]
+    operator.builtinOptionsType = schema.BuiltinOptions.FullyConnectedOptions
+    operator.builtinOptions = schema.FullyConnectedOptionsT()
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.FULLY_CONNECTED
+    graph = schema.SubGraphT()
+    graph.tensors, graph.operators, graph.inputs, graph.outputs = tensors, [operator], [0], [2]
+    model = schema.ModelT()
+    model.version, model.buffers, model.operatorCodes, model.subgraphs = 3, buffers, [code], [graph]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    path = tmp_path_factory.mktemp("tiny") / "tiny.tflite"
+    path.write_bytes(bytes(builder.Output()))
+    return path

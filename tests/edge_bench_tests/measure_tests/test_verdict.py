@@ -1,0 +1,166 @@
+"""Verdicts on scripted blocks, and their sources on a machine laid out in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_bench.measure.clock import MachineClock, run_delay_ns
+from edge_bench.measure.environment import UNAVAILABLE, changes, fingerprint
+from edge_bench.measure.verdict import judge
+from edge_bench.measure.witness import Observed, Witness, between, witness
+from edge_bench.measure.worker import peak_memory_mb
+from edge_bench.records import TimingBlock
+
+
+def blocks(
+    count: int, *, latency: int = 1_000_000, off_cpu: float | None = 0.0, spread: int = 0
+) -> list[TimingBlock]:
+    return [
+        TimingBlock(
+            latencies_ns=tuple(latency + spread * (index % 5) for _ in range(8)),
+            counted=True,
+            off_cpu=off_cpu,
+        )
+        for index in range(count)
+    ]
+
+
+def lay_out(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return root
+
+
+def machine(root: Path, *, waited: int, steal: int, throttled: int, khz: int) -> Path:
+    cpu = "sys/devices/system/cpu/cpu0"
+    return lay_out(
+        root,
+        {
+            "proc/pressure/cpu": f"some avg10=1.00 avg60=0.50 avg300=0.10 total={waited}\nfull total=0\n",
+            "proc/stat": f"cpu  700 0 100 {200 - steal} 0 0 0 {steal} 0 0\ncpu0 1 2 3\n",
+            f"{cpu}/thermal_throttle/core_throttle_count": f"{throttled}\n",
+            f"{cpu}/cpufreq/scaling_cur_freq": f"{khz}\n",
+            f"{cpu}/cpufreq/cpuinfo_max_freq": "2000000\n",
+        },
+    )
+
+
+def test_a_quiet_machine_is_clean_and_says_what_it_could_not_see() -> None:
+    verdict, cause = judge(blocks(12), Observed(), precision=0.02)
+    assert verdict == "clean"
+    assert "stolen by the host unavailable" in cause and "clock unavailable" in cause
+
+
+def test_counted_blocks_that_were_polluted_are_noisy() -> None:
+    verdict, cause = judge(blocks(10, off_cpu=0.63), Observed(), precision=0.02)
+    assert verdict == "noisy"
+    assert "10 of 10 blocks" in cause and "63%" in cause
+
+
+def test_blocks_measured_again_are_clean_and_told() -> None:
+    again = TimingBlock(latencies_ns=(9_000_000,), counted=False, off_cpu=0.9, reason="off the CPU")
+    verdict, cause = judge([*blocks(12), again], Observed(pressure=0.2), precision=0.02)
+    assert verdict == "clean"
+    assert "1 polluted blocks were measured again" in cause and "machine 20.0%" in cause
+
+
+def test_an_interval_too_wide_is_inconclusive() -> None:
+    verdict, cause = judge(blocks(12, spread=100_000), Observed(), precision=0.02)
+    assert verdict == "inconclusive"
+    assert "not ±2.0%" in cause
+
+
+def test_too_few_runs_are_inconclusive() -> None:
+    few = [TimingBlock(latencies_ns=(10**9,), counted=True, off_cpu=0.0)] * 3
+    verdict, cause = judge(few, Observed(), precision=0.02)
+    assert (verdict, cause[:6]) == ("inconclusive", "3 runs")
+
+
+@pytest.mark.parametrize(
+    ("observed", "verdict", "words"),
+    [
+        (Observed(throttled=3), "throttled", "slowed to cool 3 times"),
+        (Observed(frequency=0.6), "throttled", "clock fell by 40%"),
+        (Observed(steal=0.3), "noisy", "host took 30%"),
+        (Observed(throttled=0, frequency=0.99, steal=0.0, pressure=0.9), "clean", "clock steady"),
+    ],
+)
+def test_the_kernel_is_heard(observed: Observed, verdict: str, words: str) -> None:
+    given, cause = judge(blocks(12), observed, precision=0.02)
+    assert given == verdict
+    assert words in cause
+
+
+def test_counters_of_a_machine_are_read_from_proc_and_sys(tmp_path: Path) -> None:
+    before = witness(root=machine(tmp_path, waited=1_000_000, steal=0, throttled=5, khz=2_000_000))
+    after = witness(root=machine(tmp_path, waited=1_000_000, steal=100, throttled=7, khz=1_000_000))
+    assert before.frequency == 1.0 and after.frequency == 0.5
+    assert before.throttled == 5 and before.steal == (0, 1000) and before.pressure_us == 1_000_000
+    observed = between(before, after)
+    assert (observed.throttled, observed.frequency) == (2, 0.5)
+
+
+def test_shares_are_of_the_time_between_two_readings() -> None:
+    counters = {"throttled": None, "frequency": None}
+    before = Witness(at_ns=0, pressure_us=500, steal=(10, 1000), **counters)  # type: ignore[arg-type]
+    after = Witness(at_ns=10**9, pressure_us=250_500, steal=(30, 1200), **counters)  # type: ignore[arg-type]
+    observed = between(before, after)
+    assert observed.pressure == pytest.approx(0.25)
+    assert observed.steal == pytest.approx(0.10)
+    assert observed.throttled is None and observed.frequency is None
+
+
+def test_a_machine_that_tells_nothing_is_no_error(tmp_path: Path) -> None:
+    reading = witness(root=tmp_path)
+    assert between(reading, reading) == Observed()
+    facts = fingerprint(root=tmp_path)
+    assert facts["governor"] == UNAVAILABLE and facts["container"] == "none"
+    assert run_delay_ns(tmp_path / "proc/self/task") is None
+    assert MachineClock(2, root=tmp_path).away_ns() is None
+
+
+def test_the_fingerprint_reads_cpu_governor_and_container(tmp_path: Path) -> None:
+    lay_out(
+        tmp_path,
+        {
+            "proc/cpuinfo": "processor: 0\nmodel name\t: Fast CPU 9000\nflags\t\t: fpu avx2 avx512_vnni\n",
+            "proc/1/cgroup": "0::/kubepods/besteffort/pod1\n",
+            "etc/os-release": 'NAME=x\nPRETTY_NAME="Some Linux 1"\n',
+            "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "powersave\n",
+        },
+    )
+    facts = fingerprint(root=tmp_path)
+    assert facts["cpu"] == "Fast CPU 9000" and facts["cpu_features"] == ["avx2", "avx512_vnni"]
+    assert facts["governor"] == "powersave" and facts["os"] == "Some Linux 1"
+    assert facts["container"] == "kubepods"
+
+
+def test_what_changed_between_two_fingerprints_is_told() -> None:
+    assert changes({"cpu": "a", "kernel": "1"}, {"cpu": "a", "kernel": "2", "new": 3}) == {
+        "kernel": ("1", "2"),
+        "new": (None, 3),
+    }
+
+
+def test_of_several_threads_the_scheduler_tells_how_long_they_waited(tmp_path: Path) -> None:
+    tasks = {f"proc/self/task/{number}/schedstat": f"900 {number * 100} 7\n" for number in (1, 2, 3)}
+    lay_out(tmp_path, tasks)
+    assert MachineClock(3, root=tmp_path).away_ns() == 200
+
+
+def test_one_thread_is_away_only_while_its_cpu_time_stands_still() -> None:
+    clock = MachineClock(1)
+    before = clock.away_ns()
+    after = clock.away_ns()
+    assert before is not None and after is not None and after >= before - 1000
+
+
+def test_peak_memory_is_the_high_water_mark_of_this_process(tmp_path: Path) -> None:
+    status = tmp_path / "status"
+    status.write_text("Name:\tpython\nVmHWM:\t   50000 kB\nVmRSS:\t 10 kB\n", encoding="ascii")
+    assert peak_memory_mb(status) == pytest.approx(51.2)
+    assert 5 < peak_memory_mb(tmp_path / "absent") < 100_000

@@ -62,7 +62,7 @@ def onnx_qdq(source: Path, target: Path, inputs: Inputs) -> None:
         quantize_static,
     )
 
-    class Reader(CalibrationDataReader):
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self, name: str) -> None:
             self._feeds: Iterator[dict[str, Inputs]] = ({name: one[None]} for one in inputs)
 

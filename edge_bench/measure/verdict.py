@@ -8,8 +8,11 @@ from edge_bench.measure.timing import POLLUTED, half_width
 from edge_bench.measure.witness import Observed
 from edge_bench.records.result import TimingBlock, Verdict
 
-# Above these shares the machine was not ours: the host ran somebody else; the clock fell.
+# Above these shares the machine was not ours: the host ran somebody else; other processes worked
+# beside us (a model ran 1.4 times slower with the other hardware thread busy, never off the CPU;
+# clock ticks are coarse, so a short measurement errs by some hundredths); the clock fell.
 STEAL = 0.05
+OTHERS = 0.15
 FREQUENCY_DROP = 0.10
 MIN_RUNS = 6
 
@@ -18,7 +21,8 @@ def judge(blocks: Sequence[TimingBlock], observed: Observed, *, precision: float
     """Return the verdict on a measurement and its cause in words.
 
     throttled: the CPU slowed down. noisy: the CPU was taken away during blocks that had to be
-    counted, or by the host. inconclusive: the interval of p50 stayed wider than `precision`.
+    counted, or by the host, or other work ran beside. inconclusive: the interval of p50 stayed wider
+    than `precision`.
     clean: none of these.
     """
     counted = [block for block in blocks if block.counted]
@@ -30,6 +34,8 @@ def judge(blocks: Sequence[TimingBlock], observed: Observed, *, precision: float
         return "throttled", f"the CPU's clock fell by {fell:.0%} while measuring; {told}"
     if observed.steal is not None and observed.steal > STEAL:
         return "noisy", f"the host took {observed.steal:.0%} of the CPU time; {told}"
+    if observed.others is not None and observed.others > OTHERS:
+        return "noisy", f"other work used {observed.others:.0%} of the machine's CPUs; {told}"
     polluted = [block.off_cpu for block in counted if (block.off_cpu or 0) > POLLUTED]
     if polluted:
         share = max(one for one in polluted if one is not None)
@@ -55,6 +61,7 @@ def sources(blocks: Sequence[TimingBlock], observed: Observed) -> str:
         *([f"{again} polluted blocks were measured again"] if again else []),
         f"waiting tasks on the machine {_share(observed.pressure)}",
         f"stolen by the host {_share(observed.steal)}",
+        f"other work {_share(observed.others)}",
         f"clock {'unavailable' if observed.frequency is None else 'steady'}",
     ]
     return ", ".join(parts)

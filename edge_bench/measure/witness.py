@@ -6,6 +6,7 @@ folder under which `proc` and `sys` lie.
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from dataclasses import dataclass
@@ -14,15 +15,19 @@ from pathlib import Path
 from edge_bench.measure.environment import ROOT, UNAVAILABLE, text_of
 
 _CPUS = "sys/devices/system/cpu"
+_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Witness:
-    """Counters at one moment. `frequency` is the highest present/maximum ratio over the cores."""
+    """Counters at one moment. `ticks` is (idle, stolen, all) over all CPUs, in clock ticks, `own_s` this
+    process' CPU time, `frequency` the highest present/maximum ratio over the cores.
+    """
 
     at_ns: int
+    own_s: float
     pressure_us: int | None
-    steal: tuple[int, int] | None
+    ticks: tuple[int, int, int] | None
     throttled: int | None
     frequency: float | None
 
@@ -32,12 +37,15 @@ class Observed:
     """What happened between two moments; shares are fractions of time.
 
     `pressure`: some task of the machine waited for a CPU. `steal`: the host ran somebody else.
+    `others`: other processes used the machine's CPUs; they slow the model by sharing caches, memory
+    and hardware threads even where it is never off the CPU.
     `throttled`: how often a core was slowed to cool. `frequency`: the clock at the end, of what it
     was at the start.
     """
 
     pressure: float | None = None
     steal: float | None = None
+    others: float | None = None
     throttled: int | None = None
     frequency: float | None = None
 
@@ -46,8 +54,9 @@ def witness(*, root: Path = ROOT) -> Witness:
     """Read the counters now."""
     return Witness(
         at_ns=time.perf_counter_ns(),
+        own_s=time.process_time(),
         pressure_us=_pressure_us(root),
-        steal=_steal(root),
+        ticks=_ticks(root),
         throttled=_throttled(root),
         frequency=_frequency(root),
     )
@@ -56,17 +65,19 @@ def witness(*, root: Path = ROOT) -> Witness:
 def between(before: Witness, after: Witness) -> Observed:
     """Return what happened from `before` to `after`."""
     wall_us = max((after.at_ns - before.at_ns) / 1e3, 1e-3)
-    pressure = steal = frequency = throttled = None
+    pressure = steal = others = frequency = throttled = None
     if before.pressure_us is not None and after.pressure_us is not None:
         pressure = min(1.0, (after.pressure_us - before.pressure_us) / wall_us)
-    if before.steal is not None and after.steal is not None:
-        ticks = after.steal[1] - before.steal[1]
-        steal = (after.steal[0] - before.steal[0]) / ticks if ticks > 0 else 0.0
+    if before.ticks is not None and after.ticks is not None:
+        idle, stolen, ticks = (new - old for old, new in zip(before.ticks, after.ticks, strict=True))
+        own = (after.own_s - before.own_s) * _TICKS_A_SECOND
+        steal = stolen / ticks if ticks > 0 else 0.0
+        others = max(0.0, (ticks - idle - stolen - own) / ticks) if ticks > 0 else 0.0
     if before.throttled is not None and after.throttled is not None:
         throttled = after.throttled - before.throttled
     if before.frequency and after.frequency:
         frequency = after.frequency / before.frequency
-    return Observed(pressure=pressure, steal=steal, throttled=throttled, frequency=frequency)
+    return Observed(pressure=pressure, steal=steal, others=others, throttled=throttled, frequency=frequency)
 
 
 def _pressure_us(root: Path) -> int | None:
@@ -74,12 +85,12 @@ def _pressure_us(root: Path) -> int | None:
     return int(found[1]) if found else None
 
 
-def _steal(root: Path) -> tuple[int, int] | None:
-    """Return (stolen, all) ticks since start over all CPUs."""
+def _ticks(root: Path) -> tuple[int, int, int] | None:
+    """Return (idle, stolen, all) ticks since start over all CPUs."""
     found = re.search(r"^cpu\s+([\d ]+)$", text_of(root, "proc/stat"), re.MULTILINE)
     ticks = [int(word) for word in found[1].split()] if found else []
     # user nice system idle iowait irq softirq steal; guest time is counted in user already.
-    return (ticks[7], sum(ticks[:8])) if len(ticks) >= 8 else None
+    return (ticks[3] + ticks[4], ticks[7], sum(ticks[:8])) if len(ticks) >= 8 else None
 
 
 def _throttled(root: Path) -> int | None:

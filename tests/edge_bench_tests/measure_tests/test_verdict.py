@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,7 @@ def test_too_few_runs_are_inconclusive() -> None:
         (Observed(throttled=3), "throttled", "slowed to cool 3 times"),
         (Observed(frequency=0.6), "throttled", "clock fell by 40%"),
         (Observed(steal=0.3), "noisy", "host took 30%"),
+        (Observed(others=0.5), "noisy", "other work used 50% of the machine"),
         (Observed(throttled=0, frequency=0.99, steal=0.0, pressure=0.9), "clean", "clock steady"),
     ],
 )
@@ -99,16 +102,19 @@ def test_counters_of_a_machine_are_read_from_proc_and_sys(tmp_path: Path) -> Non
     before = witness(root=machine(tmp_path, waited=1_000_000, steal=0, throttled=5, khz=2_000_000))
     after = witness(root=machine(tmp_path, waited=1_000_000, steal=100, throttled=7, khz=1_000_000))
     assert before.frequency == 1.0 and after.frequency == 0.5
-    assert before.throttled == 5 and before.steal == (0, 1000) and before.pressure_us == 1_000_000
+    assert before.throttled == 5 and before.ticks == (200, 0, 1000) and before.pressure_us == 1_000_000
     observed = between(before, after)
     assert (observed.throttled, observed.frequency) == (2, 0.5)
 
 
 def test_shares_are_of_the_time_between_two_readings() -> None:
     counters = {"throttled": None, "frequency": None}
-    before = Witness(at_ns=0, pressure_us=500, steal=(10, 1000), **counters)  # type: ignore[arg-type]
-    after = Witness(at_ns=10**9, pressure_us=250_500, steal=(30, 1200), **counters)  # type: ignore[arg-type]
+    ticks = os.sysconf("SC_CLK_TCK")
+    before = Witness(at_ns=0, own_s=0.5, pressure_us=500, ticks=(100, 10, 1000), **counters)  # type: ignore[arg-type]
+    after = replace(before, at_ns=10**9, own_s=0.5 + 60 / ticks, pressure_us=250_500, ticks=(180, 30, 1200))
     observed = between(before, after)
+    # Of 200 ticks 80 were idle, 20 stolen and 60 our own: 40 were others'.
+    assert observed.others == pytest.approx(0.20)
     assert observed.pressure == pytest.approx(0.25)
     assert observed.steal == pytest.approx(0.10)
     assert observed.throttled is None and observed.frequency is None

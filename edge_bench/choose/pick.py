@@ -1,0 +1,286 @@
+"""Candidates from what the store holds, and the choice among them, with its reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from edge_bench.choose.fitting import predict, space_key
+from edge_bench.errors import NoCandidate
+from edge_bench.records import (
+    Artifact,
+    BenchmarkResult,
+    Budget,
+    Candidate,
+    FittedPredictor,
+    Frontier,
+    Subnet,
+)
+
+Preset = Literal["accuracy", "balanced", "speed"]
+RUNTIMES: Mapping[str, str] = {"onnx": "onnxruntime", "tflite": "litert"}
+ALTERNATIVES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """One recommendation, what else was near, and why, in sentences."""
+
+    recommended: Candidate
+    alternatives: tuple[Candidate, ...]
+    reasons: tuple[str, ...]
+
+
+def candidates(
+    subnets: Iterable[Subnet],
+    artifacts: Iterable[Artifact],
+    results: Iterable[BenchmarkResult],
+    predictors: Iterable[FittedPredictor],
+    *,
+    device: str,
+) -> list[Candidate]:
+    """Return what could run on `device`: each file, and each subnet in each format it lacks in fp32.
+
+    Latency is measured where the file has a result there, else predicted where a predictor of the
+    device, runtime and search space exists; what has neither is left out. The metric is the file's
+    own where there is a file, else the subnet's.
+    """
+    by_id = {subnet.id: subnet for subnet in subnets}
+    files = list(artifacts)
+    measured = _newest(results, device)
+    fitted = {(one.runtime, one.precision, one.space): one for one in predictors if one.device == device}
+    found = [_of_file(file, by_id.get(file.subnet or ""), measured, fitted, device) for file in files]
+    exported = {(file.subnet, file.format) for file in files if file.precision == "fp32"}
+    found += [
+        _of_subnet(subnet, form, fitted, device)
+        for subnet in by_id.values()
+        for form in RUNTIMES
+        if (subnet.id, form) not in exported
+    ]
+    return [one for one in found if one is not None]
+
+
+def pick(candidates: Sequence[Candidate], budget: Budget, *, preset: Preset = "accuracy") -> Pick:
+    """Choose within a budget, on the selection split.
+
+    "accuracy" takes the most accurate, of equals the fastest; "speed" the fastest; "balanced" the
+    fastest within one point (of the metric's own scale, 0.01) of the most accurate.
+
+    Raises:
+        NoCandidate: nothing fits; the message names the nearest miss.
+    """
+    if not candidates:
+        raise NoCandidate("there is no candidate", hint="edge-bench quickstart fills the store")
+    fitting = [one for one in candidates if budget.admits(one)]
+    if not fitting:
+        raise NoCandidate(*_nearest_miss(candidates, budget))
+    ordered = sorted(fitting, key=lambda one: (-one.quality, one.latency_ms))
+    chosen = _by_preset(ordered, preset)
+    front = Frontier.of(fitting)
+    others = [one for one in front.members if one is not chosen]
+    others.sort(key=lambda one: abs(one.latency_ms - chosen.latency_ms))
+    return Pick(
+        recommended=chosen,
+        alternatives=tuple(sorted(others[:ALTERNATIVES], key=lambda one: one.latency_ms)),
+        reasons=tuple(_reasons(chosen, fitting, list(candidates), budget, preset)),
+    )
+
+
+def told_quality(candidate: Candidate) -> str:
+    """Return the metric for people: an accuracy in percent, anything else as it is."""
+    return _told(candidate.metric.name, candidate.metric.value)
+
+
+def _told(name: str, value: float) -> str:
+    return f"{100 * value:.2f} %" if name == "accuracy" else f"{value:.4g} {name}"
+
+
+def _by_preset(ordered: Sequence[Candidate], preset: Preset) -> Candidate:
+    if preset == "accuracy":
+        return ordered[0]
+    fastest = sorted(ordered, key=lambda one: (one.latency_ms, -one.quality))
+    if preset == "speed":
+        return fastest[0]
+    return next(one for one in fastest if one.quality >= ordered[0].quality - 0.01)
+
+
+def _newest(results: Iterable[BenchmarkResult], device: str) -> dict[str, BenchmarkResult]:
+    """Return the newest result of each file; an inconclusive one only where there is no other."""
+    newest: dict[str, BenchmarkResult] = {}
+    for result in results:
+        default = result.device == device and result.threads == 1 and result.batch == 1
+        if not default or result.artifact is None:
+            continue
+        known = newest.get(result.artifact)
+        if known is None or result.verdict != "inconclusive" or known.verdict == "inconclusive":
+            newest[result.artifact] = result
+    return newest
+
+
+def _of_file(
+    artifact: Artifact,
+    subnet: Subnet | None,
+    measured: Mapping[str, BenchmarkResult],
+    fitted: Mapping[tuple[str, str, str], FittedPredictor],
+    device: str,
+) -> Candidate | None:
+    metric = artifact.metric("selection") or (subnet.metric("selection") if subnet else None)
+    if metric is None:
+        return None
+    result = measured.get(artifact.id)
+    if result is not None:
+        latency = (result.p50_ms, result.p50_low_ms, result.p50_high_ms)
+        runtime, warning = result.runtime, ""
+    else:
+        runtime = RUNTIMES[artifact.format]
+        known = subnet and fitted.get((runtime, artifact.precision, space_key(subnet.space)))
+        if not subnet or not known:
+            return None
+        prediction = predict(known, subnet.space, subnet.arch)
+        latency = (prediction.latency_ms, prediction.low_ms, prediction.high_ms)
+        warning = prediction.warning
+    return Candidate(
+        name=artifact.name,
+        subnet=artifact.subnet,
+        artifact=artifact.id,
+        format=artifact.format,
+        precision=artifact.precision,
+        device=device,
+        runtime=runtime,
+        threads=1,
+        metric=metric,
+        test_metric=artifact.metric("test"),
+        latency_ms=latency[0],
+        latency_low_ms=latency[1],
+        latency_high_ms=latency[2],
+        source="measured" if result else "predicted",
+        size_bytes=artifact.size_bytes,
+        peak_memory_mb=result.peak_memory_mb if result else None,
+        macs=subnet.macs if subnet else artifact.macs,
+        verdict=result.verdict if result else "",
+        warning=warning,
+    )
+
+
+def _of_subnet(
+    subnet: Subnet,
+    form: str,
+    fitted: Mapping[tuple[str, str, str], FittedPredictor],
+    device: str,
+) -> Candidate | None:
+    metric = subnet.metric("selection")
+    known = fitted.get((RUNTIMES[form], "fp32", space_key(subnet.space)))
+    if metric is None or known is None:
+        return None
+    prediction = predict(known, subnet.space, subnet.arch)
+    return Candidate(
+        name=f"{subnet.id}-{form}-fp32",
+        subnet=subnet.id,
+        artifact=None,
+        format=form,
+        precision="fp32",
+        device=device,
+        runtime=RUNTIMES[form],
+        threads=known.threads,
+        metric=metric,
+        test_metric=subnet.metric("test"),
+        latency_ms=prediction.latency_ms,
+        latency_low_ms=prediction.low_ms,
+        latency_high_ms=prediction.high_ms,
+        source="predicted",
+        macs=subnet.macs,
+        warning=prediction.warning,
+    )
+
+
+def _nearest_miss(candidates: Sequence[Candidate], budget: Budget) -> tuple[str]:
+    def excess(one: Candidate) -> float:
+        shares = (cost / limit if limit > 0 else float("inf") for _, _, cost, limit in _spent(one, budget))
+        return max(shares, default=0.0)
+
+    nearest = min(candidates, key=lambda one: (excess(one), one.latency_ms))
+    told = [
+        f"{word} {cost:.4g} {unit} against at most {limit:.4g}"
+        for word, unit, cost, limit in _spent(nearest, budget)
+    ]
+    return (f"nothing fits the budget; the nearest miss is {nearest.name} with {' and '.join(told)}",)
+
+
+def _spent(one: Candidate, budget: Budget) -> list[tuple[str, str, float, float]]:
+    """Return (what, unit, cost, limit) for each limit of the budget whose cost is known."""
+    size_mb = None if one.size_bytes is None else one.size_bytes / 1e6
+    rows = (
+        ("latency", "ms", one.latency_ms, budget.max_latency_ms),
+        ("size", "MB", size_mb, budget.max_size_mb),
+        ("peak memory", "MB", one.peak_memory_mb, budget.max_peak_memory_mb),
+    )
+    return [
+        (what, unit, cost, limit)
+        for what, unit, cost, limit in rows
+        if cost is not None and limit is not None
+    ]
+
+
+def _reasons(
+    chosen: Candidate,
+    fitting: Sequence[Candidate],
+    everything: Sequence[Candidate],
+    budget: Budget,
+    preset: Preset,
+) -> list[str]:
+    name = chosen.metric.name
+    aims = {
+        "accuracy": f"it has the best {name} on the selection split",
+        "balanced": f"it is the fastest within a point of the best {name} on the selection split",
+        "speed": "it is the fastest",
+    }
+    limit = f" of at most {budget.max_latency_ms:.4g} ms" if budget.max_latency_ms is not None else ""
+    reasons = [
+        f"Of {len(fitting)} candidates within the budget{limit} {aims[preset]}: {told_quality(chosen)}."
+    ]
+    if chosen.test_metric:
+        told = _told(chosen.test_metric.name, chosen.test_metric.value)
+        reasons.append(f"On the test split, which played no part in the choice, it has {told}.")
+    span = f"{chosen.latency_low_ms:.4g} to {chosen.latency_high_ms:.4g} ms"
+    if chosen.source == "measured":
+        reasons.append(
+            f"Its median latency of {chosen.latency_ms:.4g} ms ({span}) was measured here with "
+            f"{chosen.runtime}; the measurement was {chosen.verdict}."
+        )
+    else:
+        reasons.append(
+            f"Its latency of {chosen.latency_ms:.4g} ms ({span}) is predicted, not measured"
+            + (f"; it lies {chosen.warning}." if chosen.warning else ".")
+        )
+    beaten = sum(chosen.dominates(one) for one in everything)
+    if beaten:
+        reasons.append(f"It is at least as good and as fast as {beaten} others of {len(everything)}.")
+    reasons += _exchange(chosen, everything)
+    return reasons
+
+
+def _exchange(chosen: Candidate, everything: Sequence[Candidate]) -> list[str]:
+    """Say what the next faster and the next better candidate on the front would cost and give."""
+    members = Frontier.of(everything).members
+    told = []
+    faster = [one for one in members if one.latency_ms < chosen.latency_ms]
+    if faster:
+        other = faster[-1]
+        told.append(
+            f"Going down to {other.name} saves {chosen.latency_ms - other.latency_ms:.3g} ms and costs "
+            f"{_difference(chosen, other)}."
+        )
+    better = [one for one in members if one.quality > chosen.quality]
+    if better:
+        other = better[0]
+        told.append(
+            f"Going up to {other.name} costs {other.latency_ms - chosen.latency_ms:.3g} ms and gives "
+            f"{_difference(other, chosen)}."
+        )
+    return told
+
+
+def _difference(one: Candidate, other: Candidate) -> str:
+    gap = abs(one.metric.value - other.metric.value)
+    return f"{100 * gap:.2f} points" if one.metric.name == "accuracy" else f"{gap:.4g} {one.metric.name}"

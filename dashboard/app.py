@@ -1,0 +1,44 @@
+"""The page that `edge-bench dashboard` serves: navigation over the files in `views/`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from dashboard.stored import escaped
+from dashboard.views import View
+from edge_bench import variants
+from edge_bench.errors import EdgeBenchError
+from edge_bench.files import Home, default_home
+
+VIEWS = "dashboard.views"
+
+
+def main() -> None:
+    """Show the page that the address names."""
+    # No icon from the material set: the browser would fetch its font from elsewhere.
+    st.set_page_config(page_title="edge-bench", page_icon="📐", layout="wide")
+    home = default_home()
+    views = {name: variants.load(View, VIEWS, name) for name in variants.names(VIEWS)}
+    ordered = sorted(views.items(), key=lambda item: item[1].place)
+    pages = [
+        st.Page(_shown(view, home), title=view.title, url_path=name.replace("_", "-"), default=not index)
+        for index, (name, view) in enumerate(ordered)
+    ]
+    st.navigation(pages, position="top").run()
+
+
+def _shown(view: type[View], home: Home) -> Callable[[], None]:
+    def show() -> None:
+        try:
+            view().show(home)
+        except EdgeBenchError as error:
+            st.error(escaped(error.message))
+            if error.hint:
+                st.caption(escaped(error.hint))
+
+    return show
+
+
+main()

@@ -1,0 +1,319 @@
+"""DataFrames to plotly figures. Pure functions: nothing is read, no widget is placed.
+
+Colours are chosen once for white and for Streamlit's dark ground: each has a contrast of at least
+3:1 to both, and the pairs that meet on one chart stay apart for colour-blind eyes (after Okabe and
+Ito, 2008). Form repeats what colour says: a circle is fp32, a diamond int8.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboard.frames import front, is_share, milliseconds
+
+COLOURS = {
+    "ONNX fp32": "#1f77c9",
+    "ONNX fp16": "#2a8fa3",
+    "ONNX int8": "#00936b",
+    "ONNX mixed": "#6b7d99",
+    "TFLite fp32": "#d55e00",
+    "TFLite fp16": "#a87900",
+    "TFLite int8": "#b3529c",
+    "TFLite mixed": "#9b7653",
+}
+OTHER = "#7f7f7f"
+SYMBOLS = {"fp32": "circle", "fp16": "square", "int8": "diamond", "mixed": "triangle-up"}
+DENSE = 5_000
+DRAWN = 2_000
+LABELLED = 12
+
+
+def trade_off_figure(
+    frame: pd.DataFrame,
+    *,
+    budget_ms: float | None = None,
+    chosen: Collection[str] = (),
+    dark: bool = False,
+    height: int = 520,
+) -> go.Figure:
+    """Draw quality over latency with the Pareto staircase and the budget.
+
+    Args:
+        frame: rows as `frames.candidate_frame` makes them, all of one metric.
+        budget_ms: the latency that may be spent; None draws no line.
+        chosen: ids of the candidates to ring and to name.
+        dark: whether the page is dark.
+        height: pixels.
+    """
+    figure = go.Figure()
+    ink, faint = ("#e8e8ea", "rgba(232,232,234,.16)") if dark else ("#30333d", "rgba(48,51,61,.13)")
+    _lay_out(figure, frame, budget_ms, ink, faint, height)
+    if frame.empty:
+        return figure
+    best = front(frame)
+    drawn = frame
+    if len(frame) > DENSE:
+        figure.add_trace(_density(frame, dark))
+        drawn = _thinned(frame, best)
+    figure.add_trace(_staircase(best, figure, ink))
+    for kind in sorted(drawn["kind"].unique()):
+        for source in ("predicted", "measured"):
+            rows = drawn[(drawn["kind"] == kind) & (drawn["source"] == source)]
+            if len(rows):
+                figure.add_trace(_points(rows, kind, source, figure))
+    _explain_marks(figure, drawn, ink)
+    _ring(figure, frame[frame["id"].isin(list(chosen))], ink)
+    if budget_ms is not None:
+        _draw_budget(figure, budget_ms, ink)
+    return figure
+
+
+def colour(kind: str) -> str:
+    """Return the colour of a format and precision: the same on every page."""
+    return COLOURS.get(kind, OTHER)
+
+
+def symbol(precision: str) -> str:
+    """Return the marker of a precision."""
+    return SYMBOLS.get(precision, "cross")
+
+
+def ticks_1_2_5(low: float, high: float) -> list[float]:
+    """Return the ticks 1, 2, 5 × 10ⁿ from `low` to `high`; whole decades only where they are many."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if len(powers) <= 5 else (1,)
+    ticks = [float(f"{step * 10.0**power:.6g}") for power in powers for step in steps]
+    return [tick for tick in ticks if low <= tick <= high]
+
+
+def latency_range(frame: pd.DataFrame, budget_ms: float | None) -> tuple[float, float]:
+    """Return the latencies in ms that the axis spans, with some air on both sides."""
+    if frame.empty:
+        return 0.1, 10.0
+    low, high = float(frame["latency_ms"].min()), float(frame["latency_ms"].max())
+    low, high = min(low, budget_ms or low), max(high, budget_ms or high)
+    air = max((high / low) ** 0.07, 1.12)
+    return low / air, high * air
+
+
+def metric_range(frame: pd.DataFrame) -> tuple[float, float]:
+    """Return the axis from bottom to top; turned where lower is better, so that better is up."""
+    if frame.empty:
+        return 0.0, 1.0
+    low, high = float(frame["metric"].min()), float(frame["metric"].max())
+    air = (high - low) * 0.09 or max(abs(high) * 0.01, 1e-3)
+    higher = bool(frame["higher_is_better"].iloc[0])
+    return (low - air, high + air) if higher else (high + air, low - air)
+
+
+def _lay_out(
+    figure: go.Figure, frame: pd.DataFrame, budget_ms: float | None, ink: str, faint: str, height: int
+) -> None:
+    low, high = latency_range(frame, budget_ms)
+    ticks = ticks_1_2_5(low, high)
+    name = "accuracy" if frame.empty else str(frame["metric_name"].iloc[0])
+    higher = frame.empty or bool(frame["higher_is_better"].iloc[0])
+    better = "" if higher else ", lower is better"
+    axis = {"gridcolor": faint, "zeroline": False, "linecolor": faint, "tickfont": {"color": ink}}
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 12, "t": 34, "b": 8},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": ink, "size": 13},
+        dragmode="select",
+        hovermode="closest",
+        hoverlabel={"align": "left"},
+        legend={
+            "orientation": "h",
+            "yanchor": "top",
+            "y": -0.16,
+            "x": 0,
+            "font": {"color": ink},
+            "itemsizing": "constant",
+        },
+        # Zoom and hidden series stay when a slider reruns the page.
+        uirevision="trade-offs",
+        xaxis={
+            **axis,
+            "type": "log",
+            "range": [math.log10(low), math.log10(high)],
+            "tickmode": "array",
+            "tickvals": ticks,
+            "ticktext": [f"{tick:g}" for tick in ticks],
+            "title": {"text": "latency, median (ms, log scale)", "font": {"color": ink}},
+        },
+        yaxis={
+            **axis,
+            "range": list(metric_range(frame)),
+            "tickformat": ".1%" if is_share(name) else ".4~g",
+            "automargin": True,
+            "title": {
+                "text": f"{html.escape(name)} on selection data{better}",
+                "font": {"color": ink},
+            },
+        },
+    )
+
+
+def _staircase(best: pd.DataFrame, figure: go.Figure, ink: str) -> go.Scatter:
+    # The last step runs on to the edge: more time buys nothing better.
+    edge = 10 ** figure.layout.xaxis.range[1]
+    floor = figure.layout.yaxis.range[0]
+    first, last = best.iloc[0], best.iloc[-1]
+    return go.Scatter(
+        x=[first["latency_ms"], *best["latency_ms"], edge],
+        y=[floor, *best["metric"], last["metric"]],
+        mode="lines",
+        line={"shape": "hv", "color": ink, "width": 1.4},
+        opacity=0.55,
+        name="Pareto front",
+        hoverinfo="skip",
+    )
+
+
+def _points(rows: pd.DataFrame, kind: str, source: str, figure: go.Figure) -> go.Scatter:
+    shape, paint = symbol(str(rows["precision"].iloc[0])), colour(kind)
+    hollow = source == "predicted"
+    share = is_share(str(rows["metric_name"].iloc[0]))
+    shown = [_hover(row, share) for row in rows.itertuples()]
+    shown_before = {trace.legendgroup for trace in figure.data}
+    return go.Scatter(
+        x=rows["latency_ms"],
+        y=rows["metric"],
+        mode="markers",
+        name=html.escape(kind),
+        legendgroup=kind,
+        showlegend=kind not in shown_before,
+        customdata=rows["id"].to_numpy(),
+        hovertext=shown,
+        hovertemplate="%{hovertext}<extra></extra>",
+        marker={
+            "symbol": f"{shape}-open" if hollow else shape,
+            "size": 9 if len(rows) <= 300 else 7,
+            "color": paint,
+            "line": {"width": 1.6 if hollow else 0, "color": paint},
+        },
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": rows["high_ms"] - rows["latency_ms"],
+            "arrayminus": rows["latency_ms"] - rows["low_ms"],
+            "color": _transparent(paint, 0.45),
+            "thickness": 1.1,
+            "width": 3,
+            "visible": len(rows) <= 300,
+        },
+        # What is not selected stays legible; the table below tells what is.
+        unselected={"marker": {"opacity": 0.3}},
+        selected={"marker": {"opacity": 1}},
+    )
+
+
+def _hover(row: Any, share: bool) -> str:
+    value, test = row.metric, row.test
+    form = ".2%" if share else ".4g"
+    lines = [
+        f"<b>{html.escape(row.name)}</b>",
+        f"{html.escape(row.kind)} · {html.escape(row.runtime)} · "
+        f"{row.threads} thread{'s' if row.threads > 1 else ''}",
+        f"{html.escape(row.metric_name)} {value:{form}} (selection)"
+        + ("" if math.isnan(test) else f", {test:{form}} (test)"),
+        f"{milliseconds(row.latency_ms)} {row.source} "
+        f"[{milliseconds(row.low_ms)} – {milliseconds(row.high_ms)}]",
+    ]
+    if not math.isnan(row.size_mb):
+        lines.append(f"{row.size_mb:.3g} MB")
+    if row.verdict and row.verdict != "clean":
+        lines.append(f"timing: {html.escape(row.verdict)}")
+    if row.warning:
+        lines.append(html.escape(row.warning))
+    return "<br>".join(lines)
+
+
+def _explain_marks(figure: go.Figure, drawn: pd.DataFrame, ink: str) -> None:
+    for source in ("measured", "predicted"):
+        if (drawn["source"] == source).any():
+            mark = {"symbol": "circle" if source == "measured" else "circle-open", "color": ink, "size": 9}
+            figure.add_trace(
+                go.Scatter(x=[None], y=[None], mode="markers", marker=mark, name=source, hoverinfo="skip")
+            )
+
+
+def _ring(figure: go.Figure, rows: pd.DataFrame, ink: str) -> None:
+    if rows.empty:
+        return
+    few = len(rows) <= LABELLED
+    figure.add_trace(
+        go.Scatter(
+            x=rows["latency_ms"],
+            y=rows["metric"],
+            mode="markers+text" if few else "markers",
+            text=[html.escape(str(name)) for name in rows["name"]] if few else None,
+            textposition="top center",
+            textfont={"color": ink, "size": 11},
+            marker={"symbol": "circle-open", "size": 16, "color": ink, "line": {"width": 1.6}},
+            showlegend=False,
+            hoverinfo="skip",
+            selectedpoints=list(range(len(rows))),
+        )
+    )
+
+
+def _draw_budget(figure: go.Figure, budget_ms: float, ink: str) -> None:
+    start = 10 ** (figure.layout.xaxis.range[0] - 2)
+    figure.add_vrect(
+        x0=start, x1=budget_ms, fillcolor=COLOURS["ONNX int8"], opacity=0.09, line_width=0, layer="below"
+    )
+    figure.add_vline(x=budget_ms, line={"color": ink, "width": 1.5, "dash": "dash"}, opacity=0.8)
+    # add_vline(annotation_text=…) would put its text at 10^x on a log axis.
+    low, high = figure.layout.xaxis.range
+    place = math.log10(budget_ms)
+    figure.add_annotation(
+        x=place,
+        y=1,
+        yref="paper",
+        yanchor="bottom",
+        xanchor="right" if place > (low + high) / 2 else "left",
+        text=f"budget {milliseconds(budget_ms)}",
+        showarrow=False,
+        font={"color": ink, "size": 12},
+    )
+
+
+def _density(frame: pd.DataFrame, dark: bool) -> go.Heatmap:
+    """Return how many candidates lie where: a histogram in log latency, sent in place of them all."""
+    x, y = np.log10(frame["latency_ms"].to_numpy()), frame["metric"].to_numpy()
+    counts, x_edges, y_edges = np.histogram2d(x, y, bins=(90, 60))
+    shades = np.where(counts > 0, np.log10(np.maximum(counts, 1)) + 0.15, np.nan)
+    deep = "rgba(232,232,234,.55)" if dark else "rgba(48,51,61,.5)"
+    pale = "rgba(232,232,234,.06)" if dark else "rgba(48,51,61,.05)"
+    return go.Heatmap(
+        x=10**x_edges,
+        y=y_edges,
+        z=shades.T,
+        colorscale=[[0, pale], [1, deep]],
+        showscale=False,
+        hoverinfo="skip",
+        name="density",
+    )
+
+
+def _thinned(frame: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
+    """Return the front and an even share of the rest, `DRAWN` rows in all."""
+    rest = frame[~frame["id"].isin(best["id"])]
+    room = max(DRAWN - len(best), 0)
+    places = np.linspace(0, len(rest) - 1, min(room, len(rest))).astype(int)
+    return pd.concat([best, rest.iloc[places]]).sort_values("latency_ms")
+
+
+def _transparent(paint: str, opacity: float) -> str:
+    red, green, blue = (int(paint[place : place + 2], 16) for place in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"

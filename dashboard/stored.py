@@ -1,0 +1,83 @@
+"""What the pages read from the store, cached by its revision, and names made safe for Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.frames import candidate_frame, devices
+from edge_bench.choose.pick import candidates
+from edge_bench.files import Home
+from edge_bench.records import Artifact, BenchmarkResult, Candidate, FittedPredictor, Subnet
+from edge_bench.store import ResultStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """The records of a home folder as they were at one revision of its store."""
+
+    url: str
+    revision: int
+    subnets: tuple[Subnet, ...]
+    artifacts: tuple[Artifact, ...]
+    results: tuple[BenchmarkResult, ...]
+    predictors: tuple[FittedPredictor, ...]
+
+    @property
+    def devices(self) -> list[str]:
+        return devices(self.results, self.predictors)
+
+
+def stored(home: Home) -> Stored | None:
+    """Return what the store holds, or None where there is no store; makes no file."""
+    if not (home.root / "store.sqlite").is_file():
+        return None
+    with ResultStore(home.store_url) as store:
+        return _read(home.store_url, store.revision())
+
+
+def candidates_of(records: Stored, device: str) -> Sequence[Candidate]:
+    """Return the candidates on a device."""
+    return _candidates(records.url, records.revision, device, records)
+
+
+def frame_of(records: Stored, device: str) -> pd.DataFrame:
+    """Return the candidates on a device as a frame of one's own."""
+    return _frame(records.url, records.revision, device, records)
+
+
+def escaped(text: str) -> str:
+    """Return `text` so that Markdown shows it as it stands: no link, image, formula or icon."""
+    flat = re.sub(r"\s+", " ", text)
+    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=@/])", r"\\\1", flat)
+
+
+# Records are frozen, so one copy may serve every session; frames may be changed, so each gets one.
+@st.cache_resource(max_entries=2, show_spinner="reading the store")
+def _read(url: str, revision: int) -> Stored:
+    with ResultStore(url) as store:
+        return Stored(
+            url=url,
+            revision=revision,
+            subnets=tuple(store.subnets()),
+            artifacts=tuple(store.artifacts()),
+            results=tuple(store.results()),
+            predictors=tuple(store.predictors()),
+        )
+
+
+@st.cache_resource(max_entries=8, show_spinner="predicting latencies")
+def _candidates(url: str, revision: int, device: str, _records: Stored) -> tuple[Candidate, ...]:
+    found = candidates(
+        _records.subnets, _records.artifacts, _records.results, _records.predictors, device=device
+    )
+    return tuple(found)
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _frame(url: str, revision: int, device: str, _records: Stored) -> pd.DataFrame:
+    return candidate_frame(_candidates(url, revision, device, _records), _records.subnets)

@@ -1,0 +1,27 @@
+"""Pages of the dashboard, one file each; a new file is a new page."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from edge_bench.files import Home
+
+
+class View(ABC):
+    """One page. Widgets only: numbers come from `frames`, drawings from `figures`.
+
+    `title` is its name in the navigation, `place` its order there (the least opens first), and its
+    address is the file's name. Names from the store are `escaped` before they reach Markdown.
+    """
+
+    title: ClassVar[str]
+    place: ClassVar[int]
+
+    @abstractmethod
+    def show(self, home: Home) -> None:
+        """Place the page's widgets.
+
+        Raises:
+            EdgeBenchError: the page then tells it in its place.
+        """

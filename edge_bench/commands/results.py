@@ -1,0 +1,257 @@
+"""the store as a table, or exported to CSV, Parquet or JSON lines"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import device_profiles
+from edge_bench.commands import Command, Context, Outcome, table
+from edge_bench.errors import ConfigError, did_you_mean
+from edge_bench.files import atomic_path
+from edge_bench.records import Artifact, BenchmarkResult, FittedPredictor, Metric, Subnet
+from edge_bench.store import ResultStore
+
+# Every warm latency, for JSON lines and Parquet; a spreadsheet has no use for it.
+RAW = "latencies_ms"
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+HINT_EMPTY = "edge-bench quickstart fills it"
+Kind = Literal["result", "artifact", "subnet", "predictor"]
+Row = dict[str, Any]
+# What the table shows of each kind; the document and the exported file hold every column.
+COLUMNS: Mapping[str, str] = {
+    "result": "model format runtime threads precision p50_ms interval_ms memory_mb metric verdict",
+    "artifact": "id name format precision size_mb parity metric",
+    "subnet": "id run technique resolution blocks params macs metric",
+    "predictor": "id kind device runtime threads precision networks mape within_10_percent spearman",
+}
+
+
+class Results(Command):
+    """Every row is one stored record. The metric is on the test split, of the exported file where
+    there is one.
+    """
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "action", nargs="?", choices=("list", "export"), default="list", help="default: list"
+        )
+        parser.add_argument(
+            "file", metavar="FILE", nargs="?", help=f"where to export to; it ends in {_endings()}"
+        )
+        parser.add_argument("--kind", choices=get_args(Kind), default="result", help="default: result")
+        parser.add_argument("--device", metavar="ID", help="results or predictors of this device only")
+
+    def run(self, options: argparse.Namespace, context: Context) -> Outcome:
+        write = _writer(options)
+        with context.store() as store:
+            rows = _rows(store, options.kind, options.device)
+        if write is None:
+            return _listed(options.kind, rows, options.device)
+        if not rows:
+            raise ConfigError(f"{_nothing(options.kind, options.device)} to export", hint=HINT_EMPTY)
+        path = Path(options.file).expanduser()
+        if path.is_dir():
+            raise ConfigError(f"'{path}' is a folder; a file is expected")
+        with atomic_path(path) as temporary:
+            write(rows, temporary)
+        document = {"file": str(path), "kind": options.kind, "rows": len(rows)}
+        return Outcome(document=document, text=f"{len(rows)} {options.kind}s written to {path}")
+
+
+def _writer(options: argparse.Namespace) -> Callable[[Sequence[Row], Path], None] | None:
+    """Return what writes the file that is asked for, or None where none is.
+
+    Raises:
+        ConfigError: no file to export to, one to list to, or an ending that is not known.
+    """
+    if options.action == "list":
+        if options.file:
+            raise ConfigError(
+                f"results list takes no file, '{options.file}' was given",
+                hint=f"edge-bench results export {options.file}",
+            )
+        return None
+    if not options.file:
+        raise ConfigError("results export needs a file", hint="edge-bench results export results.csv")
+    ending = Path(options.file).suffix.lower()
+    if ending not in WRITERS:
+        given = f"ends in '{ending}'" if ending else "has no ending"
+        raise ConfigError(
+            f"'{options.file}' {given}; what would work is {_endings()}",
+            hint=f"edge-bench results export {Path(options.file).with_suffix('.csv')}",
+        )
+    return WRITERS[ending]
+
+
+def _rows(store: ResultStore, kind: Kind, device: str | None) -> list[Row]:
+    if device is not None:
+        _check_device(store, kind, device)
+    if kind == "result":
+        metrics = {one.id: one.metric("test") for one in store.artifacts()}
+        return [_result_row(one, metrics.get(one.artifact or "")) for one in store.results(device=device)]
+    if kind == "predictor":
+        return [_predictor_row(one) for one in store.predictors(device=device)]
+    if kind == "artifact":
+        return [_artifact_row(one) for one in store.artifacts()]
+    return [_subnet_row(one) for one in store.subnets()]
+
+
+def _check_device(store: ResultStore, kind: Kind, device: str) -> None:
+    if kind not in ("result", "predictor"):
+        raise ConfigError(f"--device does not apply to {kind}s: they belong to no device")
+    stored = {one.device for one in store.results()} | {one.device for one in store.predictors()}
+    known = sorted(stored | set(device_profiles.names()))
+    if device not in known:
+        near = did_you_mean(device, known)
+        raise ConfigError(f"unknown device '{device}'. Known: {', '.join(known)}.{near}")
+
+
+def _result_row(result: BenchmarkResult, metric: Metric | None) -> Row:
+    return {**result.summary(), **_metric_columns(metric), RAW: list(result.latencies_ms)}
+
+
+def _artifact_row(artifact: Artifact) -> Row:
+    parity = artifact.parity
+    return {
+        "id": artifact.id,
+        "name": artifact.name,
+        "subnet": artifact.subnet,
+        "format": artifact.format,
+        "precision": artifact.precision,
+        "size_bytes": artifact.size_bytes,
+        "params": artifact.params,
+        "macs": artifact.macs,
+        "parity_max_abs_error": parity.max_abs_error if parity else None,
+        "parity_tolerance": parity.tolerance if parity else None,
+        **_metric_columns(artifact.metric("test")),
+        "file": artifact.file,
+        "digest": artifact.digest,
+        "created": artifact.created,
+    }
+
+
+def _subnet_row(subnet: Subnet) -> Row:
+    return {
+        "id": subnet.id,
+        "run": subnet.run,
+        "technique": subnet.technique,
+        "space": subnet.space.name,
+        "resolution": subnet.arch.resolution,
+        "blocks": len(subnet.arch.blocks),
+        "params": subnet.params,
+        "macs": subnet.macs,
+        "sparsity": subnet.sparsity,
+        "task": subnet.task,
+        **_metric_columns(subnet.metric("test")),
+        "program": subnet.program,
+        "digest": subnet.digest,
+        "created": subnet.created,
+    }
+
+
+def _predictor_row(predictor: FittedPredictor) -> Row:
+    held_out = predictor.held_out
+    return {
+        "id": predictor.id,
+        "kind": predictor.kind,
+        "device": predictor.device,
+        "runtime": predictor.runtime,
+        "threads": predictor.threads,
+        "precision": predictor.precision,
+        "space": predictor.space,
+        "fitted_networks": predictor.fitted_networks,
+        "held_out_networks": held_out.networks,
+        "mape": held_out.mape,
+        "within_5_percent": held_out.within_5_percent,
+        "within_10_percent": held_out.within_10_percent,
+        "spearman": held_out.spearman,
+        "kendall": held_out.kendall,
+        "coverage": held_out.coverage,
+        "baseline_mape": predictor.baseline.mape,
+        "source": predictor.source,
+        "created": predictor.created,
+    }
+
+
+def _metric_columns(metric: Metric | None) -> Row:
+    return {
+        "metric": metric.name if metric else None,
+        "metric_value": metric.value if metric else None,
+        "metric_split": metric.split if metric else None,
+        "metric_examples": metric.examples if metric else None,
+    }
+
+
+def _listed(kind: Kind, rows: Sequence[Row], device: str | None) -> Outcome:
+    document = {f"{kind}s": [_flat(row) for row in rows]}
+    if not rows:
+        return Outcome(document=document, text=f"{_nothing(kind, device)}; {HINT_EMPTY}")
+    return Outcome(
+        document=document, text=table([_shown(row) for row in rows], columns=COLUMNS[kind].split())
+    )
+
+
+def _nothing(kind: Kind, device: str | None) -> str:
+    return f"the store holds no {kind}{f' of {device}' if device else ''}"
+
+
+def _shown(row: Row) -> Row:
+    """Return a row with the columns that only the table has, several values in one."""
+    shown = dict(row)
+    if row.get("metric"):
+        shown["metric"] = f"{row['metric']} {row['metric_value']:.4g}"
+    if "p50_low_ms" in row:
+        shown["interval_ms"] = f"{row['p50_low_ms']:.4g} to {row['p50_high_ms']:.4g}"
+        shown["memory_mb"] = row["peak_memory_mb"]
+    if "size_bytes" in row:
+        shown["size_mb"] = row["size_bytes"] / 1e6
+        shown["parity"] = row["parity_max_abs_error"]
+    shown["networks"] = row.get("fitted_networks")
+    return shown
+
+
+def _flat(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name != RAW}
+
+
+def _write_csv(rows: Sequence[Row], path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(_flat(rows[0])), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _cell(value) for name, value in _flat(row).items()} for row in rows)
+
+
+def _cell(value: Any) -> Any:
+    """Return a value as a spreadsheet may safely show it: a text that it would run as a formula, such
+    as a file called `=1+1.onnx`, stands behind an apostrophe.
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def _write_json_lines(rows: Sequence[Row], path: Path) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+
+
+def _write_parquet(rows: Sequence[Row], path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows)), path)
+
+
+WRITERS: Mapping[str, Callable[[Sequence[Row], Path], None]] = {
+    ".csv": _write_csv,
+    ".jsonl": _write_json_lines,
+    ".parquet": _write_parquet,
+}
+
+
+def _endings() -> str:
+    *others, last = WRITERS
+    return f"{', '.join(others)} or {last}"

@@ -13,12 +13,15 @@ from edge_bench.errors import EdgeBenchError
 from edge_bench.files import Home, default_home
 
 VIEWS = "dashboard.views"
+# Streamlit leaves 6rem above and 10rem below for bars that this page does not have.
+STYLE = "<style>.stMainBlockContainer { padding-top: 4rem; padding-bottom: 3rem; }</style>"
 
 
 def main() -> None:
     """Show the page that the address names."""
     # No icon from the material set: the browser would fetch its font from elsewhere.
     st.set_page_config(page_title="edge-bench", page_icon="📐", layout="wide")
+    st.html(STYLE)
     home = default_home()
     views = {name: variants.load(View, VIEWS, name) for name in variants.names(VIEWS)}
     ordered = sorted(views.items(), key=lambda item: item[1].place)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
-from dashboard.frames import matching
+from dashboard.frames import budget_stops, is_share, matching
 from dashboard.stored import Stored, escaped, stored
 from edge_bench.files import Home
 
-HERE = "this-machine"
+ANY = "any"
 
 
 def records_or_advice(home: Home) -> Stored | None:
@@ -39,6 +41,43 @@ def one_task(frame: pd.DataFrame) -> pd.DataFrame:
         return frame
     task = st.selectbox("Data and metric", tasks, key="task", bind="query-params")
     return matching(frame, task=[task])
+
+
+def budget_control(frame: pd.DataFrame) -> float | None:
+    """Let a latency be chosen that may be spent, in ms; None where any will do."""
+    low, high = float(frame["latency_ms"].min()), float(frame["latency_ms"].max())
+    options = [*(f"{stop:g}" for stop in budget_stops(low, high)), ANY]
+    chosen = st.select_slider(
+        "Latency budget (median, ms)",
+        options,
+        value=ANY,
+        key="budget",
+        bind="query-params",
+    )
+    return None if chosen == ANY else float(chosen)
+
+
+def column_config(frame: pd.DataFrame) -> dict[str, Any]:
+    """Return how the columns of `frames.table` are headed and written; of all rows one metric."""
+    number = st.column_config.NumberColumn
+    name = str(frame["metric_name"].iloc[0])
+    quality = "%.2f %%" if is_share(name) else "%.4g"
+    unit, change = ("points", "%+.2f") if is_share(name) else (name, "%+.3g")
+    return {
+        "metric": number(f"{name} (selection)", format=quality),
+        "test": number(f"{name} (test)", format=quality),
+        "latency_ms": number("latency ms", format="%.4g"),
+        "low_ms": number("from", format="%.4g", help="lower end of the latency's interval"),
+        "high_ms": number("to", format="%.4g", help="upper end of the latency's interval"),
+        "size_mb": number("size MB", format="%.3g"),
+        "peak_memory_mb": number("peak MB", format="%.4g"),
+        "mmacs": number("MMACs", format="%.4g"),
+        "threads": number("threads"),
+        "gain": number(f"Δ {unit}", format=change, help="against the recommended one; more is better"),
+        "extra_ms": number("Δ ms", format="%+.3g", help="against the recommended one; less is faster"),
+        "front": st.column_config.CheckboxColumn("on front", help="no other is as good and as fast"),
+        "fits": st.column_config.CheckboxColumn("in budget"),
+    }
 
 
 def is_dark() -> bool:

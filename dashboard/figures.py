@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.frames import front, is_share, milliseconds
+from dashboard.frames import front, is_share, milliseconds, quality_text
 
 COLOURS = {
     "ONNX fp32": "#1f77c9",
@@ -29,6 +29,11 @@ COLOURS = {
     "TFLite mixed": "#9b7653",
 }
 OTHER = "#7f7f7f"
+# Lines and words, grid lines, and what lies behind a name.
+INK = {
+    "light": ("#30333d", "rgba(48,51,61,.13)", "rgba(255,255,255,.8)"),
+    "dark": ("#e8e8ea", "rgba(232,232,234,.16)", "rgba(25,25,25,.75)"),
+}
 SYMBOLS = {"fp32": "circle", "fp16": "square", "int8": "diamond", "mixed": "triangle-up"}
 DENSE = 5_000
 DRAWN = 2_000
@@ -42,6 +47,7 @@ def trade_off_figure(
     chosen: Collection[str] = (),
     dark: bool = False,
     height: int = 520,
+    selectable: bool = True,
 ) -> go.Figure:
     """Draw quality over latency with the Pareto staircase and the budget.
 
@@ -51,10 +57,12 @@ def trade_off_figure(
         chosen: ids of the candidates to ring and to name.
         dark: whether the page is dark.
         height: pixels.
+        selectable: whether dragging draws a selection.
     """
     figure = go.Figure()
-    ink, faint = ("#e8e8ea", "rgba(232,232,234,.16)") if dark else ("#30333d", "rgba(48,51,61,.13)")
+    ink, faint, ground = INK["dark" if dark else "light"]
     _lay_out(figure, frame, budget_ms, ink, faint, height)
+    figure.update_layout(dragmode="select" if selectable else False)
     if frame.empty:
         return figure
     best = front(frame)
@@ -67,9 +75,9 @@ def trade_off_figure(
         for source in ("predicted", "measured"):
             rows = drawn[(drawn["kind"] == kind) & (drawn["source"] == source)]
             if len(rows):
-                figure.add_trace(_points(rows, kind, source, figure))
+                figure.add_trace(_points(rows, kind, source))
     _explain_marks(figure, drawn, ink)
-    _ring(figure, frame[frame["id"].isin(list(chosen))], ink)
+    _ring(figure, frame[frame["id"].isin(list(chosen))], ink, ground)
     if budget_ms is not None:
         _draw_budget(figure, budget_ms, ink)
     return figure
@@ -121,20 +129,28 @@ def _lay_out(
     name = "accuracy" if frame.empty else str(frame["metric_name"].iloc[0])
     higher = frame.empty or bool(frame["higher_is_better"].iloc[0])
     better = "" if higher else ", lower is better"
-    axis = {"gridcolor": faint, "zeroline": False, "linecolor": faint, "tickfont": {"color": ink}}
+    axis = {
+        "showgrid": True,
+        "gridcolor": faint,
+        "zeroline": False,
+        "linecolor": faint,
+        "tickfont": {"color": ink},
+    }
     figure.update_layout(
         height=height,
         margin={"l": 8, "r": 12, "t": 34, "b": 8},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": ink, "size": 13},
-        dragmode="select",
         hovermode="closest",
         hoverlabel={"align": "left"},
         legend={
             "orientation": "h",
-            "yanchor": "top",
-            "y": -0.16,
+            # Measured from the figure's own edge, so that it never meets the axis title.
+            "yref": "container",
+            "yanchor": "bottom",
+            "y": 0,
+            "xref": "container",
             "x": 0,
             "font": {"color": ink},
             "itemsizing": "constant",
@@ -179,19 +195,17 @@ def _staircase(best: pd.DataFrame, figure: go.Figure, ink: str) -> go.Scatter:
     )
 
 
-def _points(rows: pd.DataFrame, kind: str, source: str, figure: go.Figure) -> go.Scatter:
+def _points(rows: pd.DataFrame, kind: str, source: str) -> go.Scatter:
     shape, paint = symbol(str(rows["precision"].iloc[0])), colour(kind)
     hollow = source == "predicted"
-    share = is_share(str(rows["metric_name"].iloc[0]))
-    shown = [_hover(row, share) for row in rows.itertuples()]
-    shown_before = {trace.legendgroup for trace in figure.data}
+    shown = [_hover(row) for row in rows.itertuples()]
     return go.Scatter(
         x=rows["latency_ms"],
         y=rows["metric"],
         mode="markers",
         name=html.escape(kind),
         legendgroup=kind,
-        showlegend=kind not in shown_before,
+        showlegend=False,
         customdata=rows["id"].to_numpy(),
         hovertext=shown,
         hovertemplate="%{hovertext}<extra></extra>",
@@ -217,15 +231,14 @@ def _points(rows: pd.DataFrame, kind: str, source: str, figure: go.Figure) -> go
     )
 
 
-def _hover(row: Any, share: bool) -> str:
-    value, test = row.metric, row.test
-    form = ".2%" if share else ".4g"
+def _hover(row: Any) -> str:
+    name = row.metric_name
     lines = [
         f"<b>{html.escape(row.name)}</b>",
         f"{html.escape(row.kind)} · {html.escape(row.runtime)} · "
         f"{row.threads} thread{'s' if row.threads > 1 else ''}",
-        f"{html.escape(row.metric_name)} {value:{form}} (selection)"
-        + ("" if math.isnan(test) else f", {test:{form}} (test)"),
+        f"{html.escape(name)} {quality_text(name, row.metric)} (selection)"
+        + ("" if math.isnan(row.test) else f", {quality_text(name, row.test)} (test)"),
         f"{milliseconds(row.latency_ms)} {row.source} "
         f"[{milliseconds(row.low_ms)} – {milliseconds(row.high_ms)}]",
     ]
@@ -239,32 +252,67 @@ def _hover(row: Any, share: bool) -> str:
 
 
 def _explain_marks(figure: go.Figure, drawn: pd.DataFrame, ink: str) -> None:
+    """Give the legend one mark a kind and one a source: on the chart the two are combined."""
+    for kind, precision in sorted(set(zip(drawn["kind"], drawn["precision"], strict=True))):
+        figure.add_trace(_mark(kind, symbol(precision), colour(kind), group=kind))
     for source in ("measured", "predicted"):
         if (drawn["source"] == source).any():
-            mark = {"symbol": "circle" if source == "measured" else "circle-open", "color": ink, "size": 9}
-            figure.add_trace(
-                go.Scatter(x=[None], y=[None], mode="markers", marker=mark, name=source, hoverinfo="skip")
-            )
+            figure.add_trace(_mark(source, "circle" if source == "measured" else "circle-open", ink))
 
 
-def _ring(figure: go.Figure, rows: pd.DataFrame, ink: str) -> None:
+def _mark(name: str, shape: str, paint: str, *, group: str | None = None) -> go.Scatter:
+    return go.Scatter(
+        x=[None],
+        y=[None],
+        mode="markers",
+        marker={"symbol": shape, "color": paint, "size": 9},
+        name=html.escape(name),
+        legendgroup=group,
+        hoverinfo="skip",
+    )
+
+
+def _ring(figure: go.Figure, rows: pd.DataFrame, ink: str, ground: str) -> None:
     if rows.empty:
         return
-    few = len(rows) <= LABELLED
     figure.add_trace(
         go.Scatter(
             x=rows["latency_ms"],
             y=rows["metric"],
-            mode="markers+text" if few else "markers",
-            text=[html.escape(str(name)) for name in rows["name"]] if few else None,
-            textposition="top center",
-            textfont={"color": ink, "size": 11},
+            mode="markers",
             marker={"symbol": "circle-open", "size": 16, "color": ink, "line": {"width": 1.6}},
             showlegend=False,
             hoverinfo="skip",
             selectedpoints=list(range(len(rows))),
         )
     )
+    if len(rows) <= LABELLED:
+        for row in rows.itertuples():
+            figure.add_annotation(
+                text=html.escape(str(row.name)),
+                showarrow=False,
+                font={"color": ink, "size": 11},
+                bgcolor=ground,
+                borderpad=1,
+                **_beside(row, figure),
+            )
+
+
+def _beside(row: Any, figure: go.Figure) -> dict[str, Any]:
+    """Return where a point's name has room: above the front there are no points; at an edge, inwards."""
+    (left, right), (bottom, top) = figure.layout.xaxis.range, figure.layout.yaxis.range
+    # Annotations on a log axis are placed by the logarithm.
+    place = math.log10(row.latency_ms)
+    across, up = (place - left) / (right - left), (row.metric - bottom) / (top - bottom)
+    xanchor = "left" if across < 0.3 else "right" if across > 0.6 else "center"
+    high = up > 0.88
+    return {
+        "x": place,
+        "y": row.metric,
+        "xanchor": xanchor,
+        "yanchor": "top" if high else "bottom",
+        "yshift": -9 if high else 9,
+    }
 
 
 def _draw_budget(figure: go.Figure, budget_ms: float, ink: str) -> None:
@@ -282,7 +330,7 @@ def _draw_budget(figure: go.Figure, budget_ms: float, ink: str) -> None:
         yref="paper",
         yanchor="bottom",
         xanchor="right" if place > (low + high) / 2 else "left",
-        text=f"budget {milliseconds(budget_ms)}",
+        text=f"budget {budget_ms:.4g} ms",
         showarrow=False,
         font={"color": ink, "size": 12},
     )

@@ -141,9 +141,9 @@ def is_share(metric_name: str) -> bool:
     return "accuracy" in metric_name
 
 
-def quality_text(metric: Metric) -> str:
-    """Return a metric's value as people read it."""
-    return f"{metric.value:.2%}" if is_share(metric.name) else f"{metric.value:.4g}"
+def quality_text(metric_name: str, value: float) -> str:
+    """Return a metric's value as people read it: a share in per cent, anything else as it is."""
+    return f"{100 * value:.2f} %" if is_share(metric_name) else f"{value:.4g}"
 
 
 def quality_interval(metric: Metric) -> tuple[float, float] | None:
@@ -157,7 +157,10 @@ def quality_interval(metric: Metric) -> tuple[float, float] | None:
 
 
 def table(rows: pd.DataFrame, best: pd.DataFrame, budget_ms: float | None) -> pd.DataFrame:
-    """Return the columns that people read, with whether each row is on the front and in the budget."""
+    """Return the columns that people read, with whether each row is on the front and in the budget.
+
+    Shares are in per cent, as in `alternatives_table`.
+    """
     shown = rows.assign(front=rows["id"].isin(best["id"]))
     names = (
         "name kind metric test latency_ms low_ms high_ms source front size_mb peak_memory_mb mmacs"
@@ -166,13 +169,34 @@ def table(rows: pd.DataFrame, best: pd.DataFrame, budget_ms: float | None) -> pd
     if budget_ms is not None:
         shown["fits"] = shown["latency_ms"] <= budget_ms
         names.insert(names.index("size_mb"), "fits")
-    # A column that says nothing about any row takes room from those that do.
-    return shown[[name for name in names if not _empty(shown[name])]]
+    return _readable(shown, names)
+
+
+def alternatives_table(others: pd.DataFrame, chosen: pd.Series[Any]) -> pd.DataFrame:
+    """Return the columns that people read of `others`, with what each gives and costs against `chosen`.
+
+    `gain` is in points for shares, else in the metric's own unit; more is better whatever the metric.
+    """
+    scale = 100 if is_share(chosen["metric_name"]) else 1
+    sign = 1 if chosen["higher_is_better"] else -1
+    shown = others.assign(
+        gain=scale * sign * (others["metric"] - chosen["metric"]),
+        extra_ms=others["latency_ms"] - chosen["latency_ms"],
+    )
+    names = "name kind metric gain test latency_ms extra_ms source size_mb peak_memory_mb warning".split()
+    return _readable(shown, names)
 
 
 def to_csv(frame: pd.DataFrame) -> bytes:
     """Return the frame as CSV in UTF-8, whole numbers as stored, shares as fractions."""
     return frame.to_csv(index=False).encode()
+
+
+def _readable(shown: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    if not shown.empty and is_share(shown["metric_name"].iloc[0]):
+        shown = shown.assign(metric=100 * shown["metric"], test=100 * shown["test"])
+    # A column that says nothing about any row takes room from those that do.
+    return shown[[name for name in names if not _empty(shown[name])]]
 
 
 def _empty(column: pd.Series[Any]) -> bool:

@@ -8,14 +8,20 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard.controls import device_control, is_dark, one_task, records_or_advice
+from dashboard.controls import (
+    budget_control,
+    column_config,
+    device_control,
+    is_dark,
+    one_task,
+    records_or_advice,
+)
 from dashboard.figures import DENSE, trade_off_figure
-from dashboard.frames import budget_stops, front, in_boxes, matching, milliseconds, table, to_csv
+from dashboard.frames import front, in_boxes, matching, milliseconds, quality_text, table, to_csv
 from dashboard.stored import Stored, escaped, frame_of
 from dashboard.views import View
 from edge_bench.files import Home
 
-ANY = "any"
 CHART = "chart"
 SELECTED = "selected"
 ROWS_SHOWN = 1_000
@@ -48,7 +54,7 @@ def _explore(records: Stored) -> None:
     with on_precision:
         precisions = _filter("Precision", everything["precision"], "precision")
     with on_budget:
-        budget = _budget(everything)
+        budget = budget_control(everything)
     frame = matching(everything, runtime=runtimes, precision=precisions)
     if frame.empty:
         st.info("No candidate has this runtime and precision. Take a filter back.")
@@ -74,20 +80,6 @@ def _filter(label: str, column: pd.Series[str], key: str) -> list[str]:
     )
 
 
-def _budget(frame: pd.DataFrame) -> float | None:
-    low, high = float(frame["latency_ms"].min()), float(frame["latency_ms"].max())
-    options = [*(f"{stop:g}" for stop in budget_stops(low, high)), ANY]
-    chosen = st.select_slider(
-        "Latency budget (median)",
-        options,
-        value=ANY,
-        format_func=lambda stop: stop if stop == ANY else f"{stop} ms",
-        key="budget",
-        bind="query-params",
-    )
-    return None if chosen == ANY else float(chosen)
-
-
 def _summary(frame: pd.DataFrame, budget: float | None, device: str) -> None:
     fitting = frame if budget is None else frame[frame["latency_ms"] <= budget]
     measured = int((frame["source"] == "measured").sum())
@@ -97,17 +89,13 @@ def _summary(frame: pd.DataFrame, budget: float | None, device: str) -> None:
         st.markdown(f"{counted}. **None fits the budget**; the fastest needs {fastest}.")
         return
     best = front(fitting).iloc[-1]
-    within = "" if budget is None else f", {len(fitting):,} within {milliseconds(budget)}"
+    quality = quality_text(best["metric_name"], best["metric"])
+    within = "" if budget is None else f", {len(fitting):,} within {budget:.4g} ms"
     st.markdown(
         f"{counted}{within}. Best{' of these' if within else ''}: **{escaped(best['name'])}**, "
-        f"{escaped(best['kind'])}, {_told(best)} at {milliseconds(best['latency_ms'])} "
+        f"{escaped(best['kind'])}, {quality} at {milliseconds(best['latency_ms'])} "
         f"({best['source']})."
     )
-
-
-def _told(row: pd.Series[Any]) -> str:
-    value = row["metric"]
-    return f"{value:.2%}" if "accuracy" in row["metric_name"] else f"{value:.4g}"
 
 
 def _chosen(frame: pd.DataFrame) -> pd.DataFrame:
@@ -164,26 +152,8 @@ def _table(frame: pd.DataFrame, chosen: pd.DataFrame, budget: float | None) -> N
         width="stretch",
     )
     shown = table(rows.head(ROWS_SHOWN), front(frame), budget)
-    st.dataframe(shown, hide_index=True, column_config=_columns(frame), key="candidates")
+    st.dataframe(
+        shown, hide_index=True, column_config=column_config(frame), placeholder="–", key="candidates"
+    )
     if len(rows) > ROWS_SHOWN:
         st.caption(f"The fastest {ROWS_SHOWN:,} of {len(rows):,}; the CSV holds all.")
-
-
-def _columns(frame: pd.DataFrame) -> dict[str, Any]:
-    number = st.column_config.NumberColumn
-    share = "accuracy" in str(frame["metric_name"].iloc[0])
-    quality = "percent" if share else "%.4g"
-    name = str(frame["metric_name"].iloc[0])
-    return {
-        "metric": number(f"{name} (selection)", format=quality),
-        "test": number(f"{name} (test)", format=quality),
-        "latency_ms": number("latency ms", format="%.4g"),
-        "low_ms": number("from", format="%.4g", help="lower end of the latency's interval"),
-        "high_ms": number("to", format="%.4g", help="upper end of the latency's interval"),
-        "size_mb": number("size MB", format="%.3g"),
-        "peak_memory_mb": number("peak MB", format="%.4g"),
-        "mmacs": number("MMACs", format="%.4g"),
-        "threads": number("threads"),
-        "front": st.column_config.CheckboxColumn("on front", help="no other is as good and as fast"),
-        "fits": st.column_config.CheckboxColumn("in budget"),
-    }

@@ -31,8 +31,8 @@ COLOURS = {
 OTHER = "#7f7f7f"
 # Lines and words, grid lines, and what lies behind a name.
 INK = {
-    "light": ("#30333d", "rgba(48,51,61,.13)", "rgba(255,255,255,.8)"),
-    "dark": ("#e8e8ea", "rgba(232,232,234,.16)", "rgba(25,25,25,.75)"),
+    "light": ("#30333d", "rgba(48,51,61,.13)", "rgba(255,255,255,.55)"),
+    "dark": ("#e8e8ea", "rgba(232,232,234,.16)", "rgba(25,25,25,.5)"),
 }
 SYMBOLS = {"fp32": "circle", "fp16": "square", "int8": "diamond", "mixed": "triangle-up"}
 DENSE = 5_000
@@ -299,19 +299,17 @@ def _ring(figure: go.Figure, rows: pd.DataFrame, ink: str, ground: str) -> None:
 
 
 def _beside(row: Any, figure: go.Figure) -> dict[str, Any]:
-    """Return where a point's name has room: above the front there are no points; at an edge, inwards."""
-    (left, right), (bottom, top) = figure.layout.xaxis.range, figure.layout.yaxis.range
+    """Return where a point's name has room: up and to the left of the front there are no points."""
+    left, right = figure.layout.xaxis.range
     # Annotations on a log axis are placed by the logarithm.
     place = math.log10(row.latency_ms)
-    across, up = (place - left) / (right - left), (row.metric - bottom) / (top - bottom)
-    xanchor = "left" if across < 0.3 else "right" if across > 0.6 else "center"
-    high = up > 0.88
+    near_edge = (place - left) / (right - left) < 0.3
     return {
         "x": place,
         "y": row.metric,
-        "xanchor": xanchor,
-        "yanchor": "top" if high else "bottom",
-        "yshift": -9 if high else 9,
+        "xanchor": "left" if near_edge else "right",
+        "yanchor": "bottom",
+        "yshift": 8,
     }
 
 

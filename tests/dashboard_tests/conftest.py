@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,9 @@ from edge_bench.records import (
     TensorSpec,
     TimingBlock,
 )
-from edge_bench.store import ResultStore
+from edge_bench.records.artifact import Format, Precision
+from edge_bench.records.subnet import Split
+from edge_bench.store import Record, ResultStore
 from supernet.spaces.lite import Lite
 
 DEVICE = "this-machine"
@@ -33,82 +36,71 @@ CREATED = "2026-01-01T00:00:00+00:00"
 SUBNETS, EXPORTED, QUANTIZED = 20, 12, (3, 7)
 
 
-@dataclass(kw_only=True)
-class Records:
-    """What a test puts into a store; a test may change it before `put`."""
-
-    subnets: list[Subnet] = field(default_factory=list)
-    artifacts: list[Artifact] = field(default_factory=list)
-    results: list[BenchmarkResult] = field(default_factory=list)
-    predictors: list[FittedPredictor] = field(default_factory=list)
-
-    def put(self, home: Home) -> Home:
-        """Write the records and a small file for each artifact."""
-        for artifact in self.artifacts:
-            path = home.absolute(artifact.file)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(artifact.id.encode())
-        with ResultStore(home.store_url) as store:
-            store.add(*self.subnets, *self.artifacts, *self.results, *self.predictors)
-        return home
-
-
 @pytest.fixture(scope="session")
-def made() -> Records:
-    """The records that every test starts from; use `records` to change some."""
+def made() -> tuple[Record, ...]:
+    """The records that every test starts from."""
     space = Lite().build(input_channels=1, classes=10)
     generator = np.random.default_rng(7)
     archs = [space.smallest(), *(space.sample(generator) for _ in range(SUBNETS - 2)), space.largest()]
-    subnets = [_subnet(space, arch, generator) for arch in archs]
-    subnets.sort(key=lambda subnet: subnet.macs)
-    records = Records(subnets=subnets)
+    subnets = sorted((_subnet(space, arch, generator) for arch in archs), key=lambda subnet: subnet.macs)
+    records: list[Record] = [*subnets]
     for place in np.linspace(0, SUBNETS - 1, EXPORTED).astype(int):
         for form in RUNTIMES:
             for precision in ("fp32", "int8") if place in QUANTIZED else ("fp32",):
                 artifact = _artifact(subnets[place], form, precision)
-                records.artifacts.append(artifact)
-                records.results.append(_result(artifact, space, subnets[place].arch, generator))
-    records.predictors = [_predictor(space, form, generator) for form in RUNTIMES]
-    return records
+                records += [artifact, _result(artifact, space, subnets[place].arch, generator)]
+    records += [_predictor(space, form, generator) for form in RUNTIMES]
+    return tuple(records)
 
 
 @pytest.fixture
-def records(made: Records) -> Records:
-    """Records of one's own: lists may be changed, the records in them are frozen."""
-    return Records(
-        subnets=list(made.subnets),
-        artifacts=list(made.artifacts),
-        results=list(made.results),
-        predictors=list(made.predictors),
-    )
+def records(made: tuple[Record, ...]) -> list[Record]:
+    """Records in a list of one's own; the records themselves are frozen."""
+    return list(made)
 
 
 @pytest.fixture
-def filled(records: Records, home: Home) -> Home:
+def put(home: Home) -> Callable[[Iterable[Record]], Home]:
+    """A function that writes records into the home folder's store, and a small file for each artifact."""
+
+    def write(records: Iterable[Record]) -> Home:
+        given = list(records)
+        for artifact in given:
+            if isinstance(artifact, Artifact):
+                path = home.absolute(artifact.file)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(artifact.id.encode())
+        with ResultStore(home.store_url) as store:
+            store.add(*given)
+        return home
+
+    return write
+
+
+@pytest.fixture
+def filled(records: list[Record], put: Callable[[Iterable[Record]], Home]) -> Home:
     """The home folder that pages read, with the records in its store."""
-    return records.put(home)
+    return put(records)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def candidate() -> Callable[..., Candidate]:
-    """A function that gives a candidate with some fields changed; `metric` and `test` are values."""
+    """A function that gives a candidate; `value` is its metric, the rest are fields."""
 
-    def make(name: str = "a", *, metric: float = 0.9, **changes: object) -> Candidate:
-        latency = changes.get("latency_ms", 2.0)
-        assert isinstance(latency, float)
+    def make(*, value: float = 0.9, latency_ms: float = 2.0, **changes: Any) -> Candidate:
         plain = Candidate(
-            name=name,
+            name="any",
             subnet=None,
-            artifact=name,
+            artifact="any",
             format="onnx",
             precision="fp32",
             device=DEVICE,
             runtime="onnxruntime",
             threads=1,
-            metric=_metric(metric, "selection"),
-            latency_ms=latency,
-            latency_low_ms=0.95 * latency,
-            latency_high_ms=1.05 * latency,
+            metric=_metric(value, "selection"),
+            latency_ms=latency_ms,
+            latency_low_ms=0.95 * latency_ms,
+            latency_high_ms=1.05 * latency_ms,
             source="measured",
         )
         return replace(plain, **changes)
@@ -138,17 +130,11 @@ def _subnet(space: SearchSpace, arch: ArchConfig, generator: np.random.Generator
     )
 
 
-def _metric(value: float, split: str, name: str = "accuracy") -> Metric:
-    return Metric(
-        name=name,
-        value=float(min(value, 1.0)),
-        higher_is_better=True,
-        split=split,  # type: ignore[arg-type]
-        examples=360,
-    )
+def _metric(value: float, split: Split) -> Metric:
+    return Metric(name="accuracy", value=float(value), higher_is_better=True, split=split, examples=360)
 
 
-def _artifact(subnet: Subnet, form: str, precision: str) -> Artifact:
+def _artifact(subnet: Subnet, form: Format, precision: Precision) -> Artifact:
     identity = f"{subnet.id}-{form}-{precision}"
     quarter = 1 if precision == "fp32" else 4
     loss = 0.0 if precision == "fp32" else 0.004
@@ -156,8 +142,8 @@ def _artifact(subnet: Subnet, form: str, precision: str) -> Artifact:
         id=identity,
         name=identity,
         subnet=subnet.id,
-        format=form,  # type: ignore[arg-type]
-        precision=precision,  # type: ignore[arg-type]
+        format=form,
+        precision=precision,
         file=f"artifacts/{subnet.id}/{subnet.id}-{precision}.{form}",
         digest="0" * 64,
         size_bytes=4 * subnet.params // quarter + 20_000,
@@ -209,23 +195,17 @@ def _result(
 
 
 def _predictor(space: SearchSpace, form: str, generator: np.random.Generator) -> FittedPredictor:
-    archs = list({arch.key: arch for arch in (space.sample(generator) for _ in range(60))}.values())
-    archs += [space.smallest(), space.largest()]
+    drawn = {arch.key: arch for arch in (space.sample(generator) for _ in range(60))}
+    archs = [*drawn.values(), space.smallest(), space.largest()]
     latencies = [_latency_ms(space, arch, form) * generator.normal(1, 0.03) for arch in archs]
-    return _fitted(space, form, archs, latencies)
-
-
-def _fitted(
-    space: SearchSpace, form: str, archs: Sequence[ArchConfig], latencies_ms: Sequence[float]
-) -> FittedPredictor:
     return fit_predictor(
         space,
         archs[20:],
-        latencies_ms[20:],
+        latencies[20:],
         kind="non_negative",
         device=DEVICE,
         runtime=RUNTIMES[form],
         threads=1,
         held_out_archs=archs[:20],
-        held_out_latencies_ms=latencies_ms[:20],
+        held_out_latencies_ms=latencies[:20],
     )

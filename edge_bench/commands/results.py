@@ -18,6 +18,7 @@ from edge_bench.store import ResultStore
 
 # Every warm latency, for JSON lines and Parquet; a spreadsheet has no use for it.
 RAW = "latencies_ms"
+# A spreadsheet takes a cell that starts with one of these for a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 HINT_EMPTY = "edge-bench quickstart fills it"
 Kind = Literal["result", "artifact", "subnet", "predictor"]
@@ -49,7 +50,7 @@ class Results(Command):
     def run(self, options: argparse.Namespace, context: Context) -> Outcome:
         write = _writer(options)
         with context.store() as store:
-            rows = _rows(store, options.kind, options.device)
+            rows = [_printable(row) for row in _rows(store, options.kind, options.device)]
         if write is None:
             return _listed(options.kind, rows, options.device)
         if not rows:
@@ -60,7 +61,8 @@ class Results(Command):
         with atomic_path(path) as temporary:
             write(rows, temporary)
         document = {"file": str(path), "kind": options.kind, "rows": len(rows)}
-        return Outcome(document=document, text=f"{len(rows)} {options.kind}s written to {path}")
+        counted = f"{len(rows)} {options.kind}{'s' if len(rows) > 1 else ''}"
+        return Outcome(document=document, text=f"{counted} written to {path}")
 
 
 def _writer(options: argparse.Namespace) -> Callable[[Sequence[Row], Path], None] | None:
@@ -99,6 +101,14 @@ def _rows(store: ResultStore, kind: Kind, device: str | None) -> list[Row]:
     if kind == "artifact":
         return [_artifact_row(one) for one in store.artifacts()]
     return [_subnet_row(one) for one in store.subnets()]
+
+
+def _printable(row: Row) -> Row:
+    """Return a row whose texts are valid UTF-8: the name of a model's file may hold bytes that are not."""
+    return {
+        name: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+        for name, value in row.items()
+    }
 
 
 def _check_device(store: ResultStore, kind: Kind, device: str) -> None:
@@ -221,7 +231,7 @@ def _flat(row: Row) -> Row:
 
 def _write_csv(rows: Sequence[Row], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(_flat(rows[0])), lineterminator="\n")
+        writer = csv.DictWriter(file, list(_flat(rows[0])))
         writer.writeheader()
         writer.writerows({name: _cell(value) for name, value in _flat(row).items()} for row in rows)
 

@@ -264,17 +264,15 @@ def _told(document: Mapping[str, Any]) -> str:
     ]
     lines += [table([{**one, "works": _yes(one["works"])} for one in document["commands"]])]
     lines += [table([{**one, "works": _yes(one["works"])} for one in document["runtimes"]])]
-    shown = ("extra", "installed", "missing", "install")
     extras = [
         {
-            **one,
+            "extra": one["extra"],
             "installed": _yes(one["installed"]),
-            "missing": " ".join(one["missing"]),
             "install": "" if one["installed"] else one["install"],
         }
         for one in document["extras"]
     ]
-    lines += [table(extras, columns=shown)]
+    lines += [table(extras)]
     lines += [table([{**one, "available": _yes(one["available"])} for one in document["measuring"]])]
     lines += [f"problem: {one}" for one in document["problems"]] or ["the base works"]
     return "\n".join(lines)

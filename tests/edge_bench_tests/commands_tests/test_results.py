@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +17,7 @@ import pytest
 
 from edge_bench import errors
 from edge_bench.cli import main
+from edge_bench.commands import results
 from edge_bench.files import Home
 from edge_bench.records import (
     ArchConfig,
@@ -285,6 +288,24 @@ def test_what_is_missing_or_too_much_is_told(
     (tmp_path / "folder.csv").mkdir()
     assert "is a folder" in refusal(capsys, "export", str(tmp_path / "folder.csv"))
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_disk_that_fills_up_while_exporting_leaves_the_old_file(
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(home, result("one"))
+    target = tmp_path / "out.csv"
+    target.write_text("what was there", encoding="utf-8")
+
+    def half(rows: Any, path: Path) -> None:
+        path.write_text("half of", encoding="utf-8")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setitem(results.WRITERS, ".csv", half)
+    assert main(["results", "export", str(target)]) == errors.OUR_FAULT
+    assert "no space left" in capsys.readouterr().err
+    assert target.read_text(encoding="utf-8") == "what was there"
+    assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == ["out.csv"]
 
 
 def test_a_file_name_that_is_no_text_can_be_listed_and_exported(

@@ -58,6 +58,8 @@ class Results(Command):
         path = Path(options.file).expanduser()
         if path.is_dir():
             raise ConfigError(f"'{path}' is a folder; a file is expected")
+        if path.parent.exists() and not path.parent.is_dir():
+            raise ConfigError(f"'{path.parent}' is a file, so that nothing can lie below it")
         with atomic_path(path) as temporary:
             write(rows, temporary)
         document = {"file": str(path), "kind": options.kind, "rows": len(rows)}

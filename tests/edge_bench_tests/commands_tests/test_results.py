@@ -287,6 +287,8 @@ def test_what_is_missing_or_too_much_is_told(
     fill(home, result("one"))
     (tmp_path / "folder.csv").mkdir()
     assert "is a folder" in refusal(capsys, "export", str(tmp_path / "folder.csv"))
+    (tmp_path / "file").write_text("a file", encoding="utf-8")
+    assert "is a file" in refusal(capsys, "export", str(tmp_path / "file" / "out.csv"))
     assert not (tmp_path / "out.csv").exists()
 
 

@@ -15,6 +15,8 @@ from edge_bench.files import Home
 from edge_bench.records import Artifact, BenchmarkResult, Candidate, FittedPredictor, Subnet
 from edge_bench.store import ResultStore
 
+JOINER = "\u2060"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
@@ -51,9 +53,13 @@ def frame_of(records: Stored, device: str) -> pd.DataFrame:
 
 
 def escaped(text: str) -> str:
-    """Return `text` so that Markdown shows it as it stands: no link, image, formula or icon."""
+    """Return `text` so that Markdown shows it as it stands: no link, image, formula or icon.
+
+    Addresses are made links even where every sign is escaped, so a joiner of no width parts them.
+    """
     flat = re.sub(r"\s+", " ", text)
-    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=@/])", r"\\\1", flat)
+    parted = re.sub(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", JOINER, flat, flags=re.IGNORECASE)
+    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=@/])", r"\\\1", parted)
 
 
 # Records are frozen, so one copy may serve every session; frames may be changed, so each gets one.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -59,11 +60,11 @@ def records(made: tuple[Record, ...]) -> list[Record]:
     return list(made)
 
 
-@pytest.fixture
-def put(home: Home) -> Callable[[Iterable[Record]], Home]:
-    """A function that writes records into the home folder's store, and a small file for each artifact."""
+@pytest.fixture(scope="session")
+def put_in() -> Callable[[Home, Iterable[Record]], Home]:
+    """A function that writes records into a home folder's store, and a small file for each artifact."""
 
-    def write(records: Iterable[Record]) -> Home:
+    def write(home: Home, records: Iterable[Record]) -> Home:
         given = list(records)
         for artifact in given:
             if isinstance(artifact, Artifact):
@@ -75,6 +76,12 @@ def put(home: Home) -> Callable[[Iterable[Record]], Home]:
         return home
 
     return write
+
+
+@pytest.fixture
+def put(home: Home, put_in: Callable[[Home, Iterable[Record]], Home]) -> Callable[[Iterable[Record]], Home]:
+    """`put_in` for the test's own home folder, which pages read."""
+    return partial(put_in, home)
 
 
 @pytest.fixture

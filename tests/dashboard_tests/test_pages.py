@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from streamlit.testing.v1 import AppTest
 
 import dashboard
-from dashboard.stored import escaped
+from dashboard.stored import JOINER, escaped
 from edge_bench.files import Home
 from edge_bench.records import Artifact, BenchmarkResult, Metric, Subnet
 from edge_bench.store import Record, ResultStore
@@ -150,6 +150,12 @@ def test_escaped_text_comes_back_whole_and_bare_of_markup() -> None:
     assert not re.search(r"(?<!\\)[\[\]`*_<$:]", safe)
 
 
+@pytest.mark.parametrize("address", ["http://evil.example", "WWW.evil.example", "me@evil.example"])
+def test_an_address_in_a_name_is_parted(address: str) -> None:
+    assert address not in escaped(address).replace("\\", "")
+    assert _plain(escaped(address)) == address
+
+
 def test_pick_recommends_the_best_within_the_budget_and_says_why(filled: Home) -> None:
     shown = pick(budget="0.1")
     table = trade_offs(budget="0.1").dataframe[0].value
@@ -278,7 +284,7 @@ def _drawn(page: AppTest) -> int:
 
 def _plain(markdown: str) -> str:
     """Return what Markdown shows of a text, in which only bold is not escaped."""
-    return re.sub(r"\\(.)", r"\1", markdown.replace("**", ""))
+    return re.sub(r"\\(.)", r"\1", markdown.replace("**", "")).replace(JOINER, "")
 
 
 def _is_tflite_int8(one: Artifact) -> bool:

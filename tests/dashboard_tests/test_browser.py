@@ -1,0 +1,252 @@
+"""Both pages in a real browser: what only a browser can show.
+
+`EDGE_BENCH_SCREENSHOTS=docs` writes the picture of the README into that folder, of the store in
+`EDGE_BENCH_HOME` where it is named.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, WebSocket, expect, sync_playwright
+
+from dashboard.launch import ADDRESS, await_answer, serving
+from dashboard.stored import JOINER
+from edge_bench.files import HOME_VARIABLE, Home
+from edge_bench.records import Artifact
+from edge_bench.store import Record
+
+pytestmark = pytest.mark.browser
+
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    " --disable-component-update --disable-sync --disable-dev-shm-usage"
+).split()
+PATIENCE_MS = 60_000
+PICTURES = "EDGE_BENCH_SCREENSHOTS"
+# Every test gets a home of its own; this one is the user's.
+GIVEN_HOME = os.environ.get(HOME_VARIABLE)
+NASTY = (
+    "![x](http://evil.example/a.png) <img src=http://evil.example/b.png> [l](http://evil.example)"
+    " www.evil.example me@evil.example"
+)
+READY = "[data-testid=stApp][data-test-script-state=notRunning]"
+
+PutIn = Callable[[Home, Iterable[Record]], Home]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's chromium without a window; skips where there is none."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on the PATH (Debian: apt-get install chromium fonts-dejavu-core)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(
+    tmp_path_factory: pytest.TempPathFactory, made: tuple[Record, ...], put_in: PutIn
+) -> Iterator[str]:
+    """The address of a dashboard on a store in which one file has a hostile name."""
+    best = max((one for one in made if isinstance(one, Artifact)), key=lambda one: one.metrics[0].value)
+    records = [replace(one, name=NASTY) if one.id == best.id else one for one in made]
+    home = put_in(Home(tmp_path_factory.mktemp("browser")), records)
+    with _served(home) as served:
+        yield served
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """A function that opens an address; the test fails on what went wrong on any page it opened."""
+    pages: list[Page] = []
+    faults: list[str] = []
+
+    def open_page(address: str, *, width: int = 1280, scheme: str = "light") -> Page:
+        page = browser.new_page(
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,  # type: ignore[arg-type]
+        )
+        pages.append(page)
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("pageerror", lambda error: faults.append(f"page error: {error}"))
+        page.on("request", lambda request: faults.extend(_outside(request)))
+        page.on("websocket", lambda socket: faults.extend(_outside(socket)))
+        page.goto(address)
+        _settle(page)
+        return page
+
+    yield open_page
+    for page in pages:
+        faults += [f"exception: {one.inner_text()}" for one in page.get_by_test_id("stException").all()]
+        page.close()
+    assert not faults
+
+
+def test_moving_the_budget_changes_chart_summary_and_link(
+    address: str, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(address)
+    expect(page.get_by_text("42 candidates, 26 measured")).to_be_visible()
+    slider = page.get_by_role("slider")
+    for _ in range(5):
+        slider.press("ArrowLeft")
+    _settle(page)
+    budget = _link(page)["budget"]
+    expect(page.get_by_text(re.compile(rf"within {re.escape(budget)} ms"))).to_be_visible()
+    expect(page.locator(".annotation-text", has_text=f"budget {budget} ms")).to_be_visible()
+
+    again = open_page(page.url)
+    expect(again.get_by_text(re.compile(rf"within {re.escape(budget)} ms"))).to_be_visible()
+
+
+def test_selecting_on_the_chart_filters_the_table_and_the_link_restores_it(
+    address: str, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(address)
+    everything = _rows(page)
+    chart = page.locator(".nsewdrag").bounding_box()
+    assert chart is not None
+    # The faster half of the chart.
+    page.mouse.move(chart["x"] + 5, chart["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(chart["x"] + chart["width"] / 2, chart["y"] + chart["height"] - 5, steps=8)
+    page.mouse.up()
+    told = page.get_by_text(re.compile(r"^\d+ selected on the chart$"))
+    expect(told).to_be_visible()
+    _settle(page)
+    selected = int(told.inner_text().split()[0])
+    assert 0 < selected < everything
+    assert _rows(page) == selected
+    assert len(_link(page)["selected"].split(",")) == selected
+
+    again = open_page(page.url)
+    expect(again.get_by_text(f"{selected} selected on the chart")).to_be_visible()
+    assert _rows(again) == selected
+
+    page.get_by_role("button", name="Clear selection").click()
+    expect(page.get_by_text("select on the chart to filter")).to_be_visible()
+    _settle(page)
+    assert _rows(page) == everything
+    assert "selected" not in _link(page)
+
+
+def test_a_pick_can_be_linked_and_its_file_taken_away(address: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(address)
+    page.get_by_role("link", name="Pick").click()
+    page.get_by_text("Why", exact=True).wait_for()
+    page.get_by_text("speed", exact=True).click()
+    expect(page.get_by_text("it is the fastest")).to_be_visible()
+    _settle(page)
+    assert _link(page)["preset"] == "speed"
+    picked = page.locator("h3").inner_text()
+
+    again = open_page(page.url)
+    expect(again.locator("h3")).to_have_text(picked)
+    with again.expect_download() as waiting:
+        again.get_by_role("button", name="ONNX int8").click()
+    download = waiting.value
+    assert download.suggested_filename.endswith("-int8.onnx")
+    assert Path(download.path()).read_bytes().decode() == picked
+
+
+def test_an_infeasible_budget_is_told_where_it_was_set(
+    address: str, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(f"{address}/pick?budget=0.05&preset=balanced")
+    expect(page.get_by_test_id("stAlert")).to_contain_text("nearest miss is digits-")
+    assert page.get_by_test_id("stException").count() == 0
+
+
+@pytest.mark.parametrize("path", ["", "/pick"])
+def test_hostile_names_stay_names(path: str, address: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(address + path)
+    shown = page.get_by_test_id("stMarkdownContainer").filter(has_text="evil.example/a.png").first
+    assert NASTY in shown.inner_text().replace(JOINER, "")
+    assert page.locator("[src*=evil], [href*=evil]").count() == 0
+
+
+@pytest.mark.parametrize("path", ["", "/pick"])
+@pytest.mark.parametrize("width", [400, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_overlaps_or_is_cut_off(
+    scheme: str, width: int, path: str, address: str, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(f"{address}{path}?budget=0.15", width=width, scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    title = page.locator(".xtitle").bounding_box()
+    legend = page.locator(".legend").bounding_box()
+    chart = page.locator(".js-plotly-plot").bounding_box()
+    assert title and legend and chart
+    assert title["y"] + title["height"] <= legend["y"] + 1
+    assert legend["y"] + legend["height"] <= chart["y"] + chart["height"] + 1
+    ink = page.locator(".xtitle").evaluate("node => getComputedStyle(node).fill")
+    brightness = sum(map(int, re.findall(r"\d+", ink)[:3])) / 3
+    assert (brightness > 128) == (scheme == "dark")
+
+
+def test_the_picture_of_the_readme(
+    made: tuple[Record, ...], put_in: PutIn, tmp_path: Path, open_page: Callable[..., Page]
+) -> None:
+    folder = os.environ.get(PICTURES)
+    if not folder:
+        pytest.skip(f"the README's picture is taken where {PICTURES} names a folder")
+    home = Home(Path(GIVEN_HOME)) if GIVEN_HOME else put_in(Home(tmp_path / "pictured"), made)
+    with _served(home) as served:
+        page = open_page(served)
+        slider = page.get_by_role("slider")
+        for _ in range(int(slider.get_attribute("max") or 0) // 2):
+            slider.press("ArrowLeft")
+        _settle(page)
+        path = Path(folder) / "dashboard.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=path, animations="disabled")
+        page.close()
+    assert path.stat().st_size < 300_000
+
+
+@contextmanager
+def _served(home: Home) -> Iterator[str]:
+    with socket.socket() as trial:
+        trial.bind((ADDRESS, 0))
+        port = trial.getsockname()[1]
+    with serving(home, port=port) as server:
+        await_answer(server, f"http://{ADDRESS}:{port}")
+        yield f"http://{ADDRESS}:{port}"
+
+
+def _settle(page: Page) -> None:
+    """Wait until the script has run, nothing on the page is old, and the chart is drawn."""
+    # A widget tells the server a moment after it was moved.
+    page.wait_for_timeout(300)
+    page.wait_for_selector(READY)
+    page.locator("[data-stale=true]").first.wait_for(state="detached")
+    page.wait_for_selector(".js-plotly-plot .main-svg")
+
+
+def _outside(asked: Request | WebSocket) -> list[str]:
+    parts = urlsplit(asked.url)
+    inside = parts.scheme in {"data", "blob"} or parts.hostname == ADDRESS
+    return [] if inside else [f"request to elsewhere: {asked.url}"]
+
+
+def _link(page: Page) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(page.url).query).items()}
+
+
+def _rows(page: Page) -> int:
+    """Return how many rows the table has, its header apart; the grid tells assistive software."""
+    grid = page.get_by_test_id("stDataFrame").locator("[role=grid]")
+    return int(grid.get_attribute("aria-rowcount") or 0) - 1

@@ -87,15 +87,22 @@ def onnx_qdq(source: Path, target: Path, inputs: Inputs) -> None:
 def tflite_static(source: Path, target: Path, inputs: Inputs) -> None:
     """Integer weights and activations by ai-edge-quantizer; input and output become int8."""
     from ai_edge_litert.interpreter import Interpreter
-    from ai_edge_quantizer import quantizer, recipe
+    from ai_edge_quantizer import calibrator, quantizer, recipe, recipe_manager
+    from ai_edge_quantizer.utils.qsv_utils import min_max_update
 
     signatures = Interpreter(model_path=str(source)).get_signature_list()
     [(signature, ends)] = signatures.items()
     [name] = ends["inputs"]
     feeds = [{name: one[None]} for one in inputs]
-    made = quantizer.Quantizer(str(source), recipe.static_wi8_ai8())
-    ranges = made.calibrate({signature: feeds}, num_threads=1)
-    target.write_bytes(made.quantize(ranges).quantized_model)
+    rules = recipe.static_wi8_ai8()
+    manager = recipe_manager.RecipeManager()
+    manager.load_quantization_recipe(rules)
+    # The quantizer's own way is a moving average of each image's range, which cuts off what half of
+    # the images hold.
+    ranges = calibrator.Calibrator(str(source), num_threads=1, qsv_update_func=min_max_update)
+    ranges.calibrate({signature: feeds}, manager)
+    made = quantizer.Quantizer(str(source), rules)
+    target.write_bytes(made.quantize(ranges.get_model_qsvs()).quantized_model)
 
 
 METHODS: dict[str, Callable[[Path, Path, Inputs], None]] = {

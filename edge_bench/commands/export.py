@@ -1,0 +1,169 @@
+"""write subnets as ONNX and TFLite files, check them and measure their accuracy"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from edge_bench import variants
+from edge_bench.commands import Command, Context, Outcome, table
+from edge_bench.commands.train import data_table
+from edge_bench.errors import ConfigError, EdgeBenchError, StoreError, did_you_mean
+from edge_bench.files import sha256_of
+from edge_bench.records import Artifact, Subnet
+
+FORMATS = "converters.formats"
+PRECISIONS = ("fp32", "int8")
+
+
+class Export(Command):
+    """Each file is run on real samples against the network, and on the whole test split.
+
+    A file that is there already is not written again. What fails stops no other.
+    """
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "subnets", metavar="SUBNET", nargs="*", help="a subnet's id (default: all of the newest run)"
+        )
+        parser.add_argument("--format", default="onnx,tflite", metavar="F[,F]", help="default: onnx,tflite")
+        parser.add_argument(
+            "--precision", default="fp32", metavar="P[,P]", help="fp32, int8 or both (default: fp32)"
+        )
+        parser.add_argument(
+            "--data",
+            metavar="KIND_OR_FOLDER",
+            help="measure and calibrate on other data of the same classes",
+        )
+        parser.add_argument("--force", action="store_true", help="write again what is there already")
+
+    def run(self, options: argparse.Namespace, context: Context) -> Outcome:
+        formats = chosen(options.format, known=variants.names(FORMATS), what="format")
+        precisions = chosen(options.precision, known=PRECISIONS, what="precision")
+        with context.store() as store:
+            subnets = wanted(options.subnets, store.subnets())
+        artifacts, failures = export_subnets(
+            context,
+            subnets,
+            formats=formats,
+            precisions=precisions,
+            data=data_table(options.data) if options.data else None,
+            force=options.force,
+        )
+        if len(failures) == 1 and not artifacts:
+            raise next(iter(failures.values()))
+        return _outcome(artifacts, failures)
+
+
+def export_subnets(
+    context: Context,
+    subnets: Sequence[Subnet],
+    *,
+    formats: Sequence[str],
+    precisions: Sequence[str],
+    data: Mapping[str, Any] | None = None,
+    force: bool = False,
+) -> tuple[list[Artifact], dict[str, EdgeBenchError]]:
+    """Export every subnet in every format and precision; return artifacts and what failed, by id.
+
+    Each artifact is stored as soon as it is there. Those that are stored and whole are returned as
+    they are, unless `force`.
+
+    Raises:
+        StoreError: the disk refuses; the others would fail as well.
+    """
+    with context.store() as store:
+        known = {artifact.id: artifact for artifact in store.artifacts()}
+        jobs = [(one, form, precision) for one in subnets for form in formats for precision in precisions]
+        kept = {f"{one.id}-{form}-{precision}": (one, form, precision) for one, form, precision in jobs}
+        ready = {} if force else {key: known[key] for key in kept if _is_whole(known.get(key), context)}
+        missing = [key for key in kept if key not in ready]
+        failures: dict[str, EdgeBenchError] = {}
+        if missing:
+            from converters.export import export_subnet
+
+            for key in context.track(missing, description="export", total=len(missing)):
+                subnet, form, precision = kept[key]
+                try:
+                    artifact = export_subnet(
+                        subnet, home=context.home, format=form, precision=precision, data=data
+                    )
+                except StoreError:
+                    raise
+                except EdgeBenchError as error:
+                    failures[key] = error
+                    continue
+                store.add(artifact)
+                ready[key] = artifact
+    return [ready[key] for key in kept if key in ready], failures
+
+
+def chosen(text: str, *, known: Iterable[str], what: str) -> list[str]:
+    """Return the names in a list with commas; `ConfigError` names an unknown one and the nearest."""
+    names = list(known)
+    given = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    for name in given:
+        if name not in names:
+            raise ConfigError(
+                f"unknown {what} '{name}'. Known: {', '.join(names)}.{did_you_mean(name, names)}"
+            )
+    if not given:
+        raise ConfigError(f"no {what} is named. Known: {', '.join(names)}.")
+    return given
+
+
+def wanted(given: Sequence[str], subnets: Sequence[Subnet]) -> list[Subnet]:
+    """Return the named subnets, or all of the newest run where none is named."""
+    by_id = {subnet.id: subnet for subnet in subnets}
+    if not subnets:
+        raise ConfigError("there is no subnet in the store", hint="edge-bench extract RUN")
+    if not given:
+        return [subnet for subnet in subnets if subnet.run == subnets[-1].run]
+    for name in given:
+        if name not in by_id:
+            raise ConfigError(
+                f"there is no subnet '{name}'.{did_you_mean(name, by_id)}",
+                hint="edge-bench results list --kind subnet",
+            )
+    return [by_id[name] for name in dict.fromkeys(given)]
+
+
+def artifact_row(artifact: Artifact) -> dict[str, Any]:
+    """Return what is told of an artifact: a flat document; `parity` is in logits."""
+    accuracies = {f"{metric.split}_{metric.name}": metric.value for metric in artifact.metrics}
+    return {
+        "id": artifact.id,
+        "subnet": artifact.subnet,
+        "format": artifact.format,
+        "precision": artifact.precision,
+        "file": artifact.file,
+        "size_bytes": artifact.size_bytes,
+        "parity": artifact.parity and artifact.parity.max_abs_error,
+        "parity_batch_sizes": artifact.parity and list(artifact.parity.batch_sizes),
+        **accuracies,
+    }
+
+
+def _is_whole(artifact: Artifact | None, context: Context) -> bool:
+    if artifact is None:
+        return False
+    file = context.home.absolute(artifact.file)
+    return file.is_file() and sha256_of(file) == artifact.digest
+
+
+def _outcome(artifacts: Sequence[Artifact], failures: Mapping[str, EdgeBenchError]) -> Outcome:
+    rows = [artifact_row(artifact) for artifact in artifacts]
+    document: dict[str, Any] = {"artifacts": rows}
+    hidden = ("subnet", "file", "parity_batch_sizes")
+    shown = [{key: value for key, value in row.items() if key not in hidden} for row in rows]
+    lines = [table(shown)] if shown else []
+    if failures:
+        document["failures"] = [
+            {"artifact": key, "kind": type(one).__name__, "message": one.message, "status": one.status}
+            for key, one in failures.items()
+        ]
+        lines += [f"failed: {key}: {one.message}" for key, one in failures.items()]
+    lines.append("next: edge-bench bench --all")
+    status = max((one.status for one in failures.values()), default=0)
+    return Outcome(document=document, text="\n".join(lines), status=status)

@@ -116,10 +116,11 @@ def in_boxes(
 
 def budget_stops(low_ms: float, high_ms: float) -> list[float]:
     """Return round latencies from at most `low_ms` to at least `high_ms`, ten to a decade."""
-    first, last = math.floor(math.log10(low_ms)), math.ceil(math.log10(high_ms))
+    # A decade more at either end: the logarithm of a number just below 10ⁿ may round to n.
+    first, last = math.floor(math.log10(low_ms)) - 1, math.ceil(math.log10(high_ms)) + 1
     stops = [rounded(stop * 10.0**power) for power in range(first, last + 1) for stop in _STOPS]
-    start = max((index for index, stop in enumerate(stops) if stop <= low_ms), default=0)
-    end = min((index for index, stop in enumerate(stops) if stop >= high_ms), default=len(stops) - 1)
+    start = max(index for index, stop in enumerate(stops) if stop <= low_ms)
+    end = min(index for index, stop in enumerate(stops) if stop >= high_ms)
     return stops[start : end + 1]
 
 

@@ -82,7 +82,10 @@ def test_an_interrupt_ends_the_server_too(ended_by: signal.Signals, home: Home) 
             command.kill()
     assert command.returncode == errors.OK
     assert f'"http://127.0.0.1:{port}"' in printed.decode()
-    assert not [server for server in servers if server.is_running()]
+    left = [server for server in servers if server.is_running()]
+    for server in left:
+        server.kill()
+    assert not left
     launch.require_free(port)
 
 

@@ -34,7 +34,7 @@ from supernet.spaces.lite import Lite
 
 DEVICE = "this-machine"
 CREATED = "2026-01-01T00:00:00+00:00"
-SUBNETS, EXPORTED, QUANTIZED = 20, 12, (3, 7)
+SUBNETS, EXPORTED, QUANTIZED = 20, 12, (3, 12)
 
 
 @pytest.fixture(scope="session")

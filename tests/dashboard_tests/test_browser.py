@@ -99,7 +99,7 @@ def test_moving_the_budget_changes_chart_summary_and_link(
     address: str, open_page: Callable[..., Page]
 ) -> None:
     page = open_page(address)
-    expect(page.get_by_text("42 candidates, 26 measured")).to_be_visible()
+    expect(page.get_by_text("44 candidates, 28 measured")).to_be_visible()
     slider = page.get_by_role("slider")
     for _ in range(5):
         slider.press("ArrowLeft")
@@ -213,7 +213,6 @@ def test_the_picture_of_the_readme(
         path = Path(folder) / "dashboard.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=path, animations="disabled")
-        page.close()
     assert path.stat().st_size < 300_000
 
 

@@ -48,7 +48,7 @@ def candidates(
     """
     by_id = {subnet.id: subnet for subnet in subnets}
     files = list(artifacts)
-    measured = _newest(results, device)
+    measured = newest_results(results, device)
     fitted = {(one.runtime, one.precision, one.space): one for one in predictors if one.device == device}
     found = [_of_file(file, by_id.get(file.subnet or ""), measured, fitted, device) for file in files]
     exported = {(file.subnet, file.format) for file in files if file.precision == "fp32"}
@@ -105,7 +105,7 @@ def _by_preset(ordered: Sequence[Candidate], preset: Preset) -> Candidate:
     return next(one for one in fastest if one.quality >= ordered[0].quality - 0.01)
 
 
-def _newest(results: Iterable[BenchmarkResult], device: str) -> dict[str, BenchmarkResult]:
+def newest_results(results: Iterable[BenchmarkResult], device: str) -> dict[str, BenchmarkResult]:
     """Return the newest result of each file; an inconclusive one only where there is no other."""
     newest: dict[str, BenchmarkResult] = {}
     for result in results:

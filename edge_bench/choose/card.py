@@ -1,0 +1,96 @@
+"""The model card: what a picked file is, how good, how fast, where from, and how it was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edge_bench.choose.pick import Pick, told_quality
+from edge_bench.records import Artifact, BenchmarkResult, Candidate, Metric, Subnet
+
+
+def model_card(pick: Pick, artifact: Artifact, subnet: Subnet, result: BenchmarkResult | None) -> str:
+    """Return the card in Markdown.
+
+    Args:
+        pick: the recommendation and its reasons.
+        artifact: the picked file.
+        subnet: the network that it was exported from.
+        result: the measurement that the latency comes from, or None where it is predicted.
+    """
+    sections = [
+        f"# {artifact.name}",
+        f"{artifact.format.upper()} file, {artifact.precision}, {artifact.size_bytes / 1000:.1f} kB, for "
+        f"{subnet.task.replace('_', ' ')} with {len(artifact.class_names)} classes.",
+        "## Quality\nMeasured by running this file, one example at a time.\n\n"
+        + _metrics(artifact.metrics),
+        "## Speed\n" + _speed(pick.recommended, result),
+        "## Why this one\n" + "\n".join(f"- {reason}" for reason in pick.reasons),
+        "## Input and output\n" + _ends(artifact, subnet),
+        "## Origin\n" + _origin(artifact, subnet),
+    ]
+    if pick.alternatives:
+        sections.append("## What else was near\n" + _alternatives(pick.alternatives))
+    return "\n\n".join(sections) + "\n"
+
+
+def _metrics(metrics: Sequence[Metric]) -> str:
+    rows = [f"| {one.name} | {one.split} | {one.value:.4f} | {one.examples} |" for one in metrics]
+    return "\n".join(["| metric | split | value | examples |", "|---|---|---:|---:|", *rows])
+
+
+def _speed(chosen: Candidate, result: BenchmarkResult | None) -> str:
+    span = f"{chosen.latency_ms:.4g} ms ({chosen.latency_low_ms:.4g} to {chosen.latency_high_ms:.4g})"
+    how = f"{chosen.runtime}, {chosen.threads} thread{'s' if chosen.threads > 1 else ''}, batch 1"
+    if result is None:
+        told = f" Mind: it lies {chosen.warning}." if chosen.warning else ""
+        return (
+            f"Median latency **predicted**, not measured: {span} on {chosen.device}, {how}; the interval "
+            f"holds 90 % of networks like this one.{told}"
+        )
+    machine = result.environment.get("cpu", "this machine")
+    return (
+        f"Median latency {span} on {machine}, {how}, {result.runtime} {result.runtime_version}; the "
+        f"interval holds the median with 95 % confidence. p90 {result.p90_ms:.4g} ms, p99 "
+        f"{result.p99_ms:.4g} ms, load {result.load_ms:.4g} ms, first inference {result.first_ms:.4g} ms, "
+        f"peak memory {result.peak_memory_mb:.0f} MB of the whole process. Verdict: {result.verdict} "
+        f"({result.verdict_cause})."
+    )
+
+
+def _ends(artifact: Artifact, subnet: Subnet) -> str:
+    used = artifact.preprocessing or subnet.preprocessing
+    lines = [
+        f"- {word} `{end.name}`: {end.dtype} {['any' if size is None else size for size in end.shape]}"
+        + (f", real = {end.scale:.6g} × (raw − {end.zero_point})" if end.scale is not None else "")
+        for word, ends in (("input", artifact.inputs), ("output", artifact.outputs))
+        for end in ends
+    ]
+    lines.append(
+        f"- An image is resized to {used.size} × {used.size} pixels (bilinear, antialiased), "
+        f"divided by 255, less {list(used.mean)}, divided by {list(used.std)}."
+    )
+    lines.append(f"- Classes, in the order of the logits: {', '.join(artifact.class_names)}.")
+    return "\n".join(lines)
+
+
+def _origin(artifact: Artifact, subnet: Subnet) -> str:
+    lines = [
+        f"- Subnet `{subnet.id}` of run `{subnet.run}` ({subnet.technique}), space `{subnet.space.name}`.",
+        f"- {subnet.params:,} parameters, {subnet.macs:,} multiply-accumulates an image.",
+        f"- Trained on `{dict(subnet.data)}`.",
+        f"- SHA-256 `{artifact.digest}`, exported {artifact.created}.",
+    ]
+    if artifact.parity:
+        parity = artifact.parity
+        batches = " and ".join(str(size) for size in parity.batch_sizes)
+        limit = f", {parity.tolerance:g} allowed" if parity.tolerance else ", reported only"
+        lines.append(
+            f"- Largest difference of a logit from the network: {parity.max_abs_error:.3g}{limit} "
+            f"({parity.examples} real samples, batch {batches})."
+        )
+    return "\n".join(lines)
+
+
+def _alternatives(others: Sequence[Candidate]) -> str:
+    rows = [f"| {one.name} | {told_quality(one)} | {one.latency_ms:.4g} | {one.source} |" for one in others]
+    return "\n".join(["| file | selection | median ms | |", "|---|---:|---:|---|", *rows])

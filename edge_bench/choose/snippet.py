@@ -1,0 +1,87 @@
+"""A script that runs an exported file on images, with nothing of edge-bench in it."""
+
+from __future__ import annotations
+
+import json
+from string import Template
+
+from edge_bench.records import Artifact, Preprocessing
+
+_SCRIPT = Template('''"""Classify images with $file: python run_model.py IMAGE…   (pip install $packages)"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+$imports
+
+CLASSES = json.loads($classes)
+SIZE, CHANNELS = $size, $channels
+MEAN = np.array($mean, np.float32)
+STD = np.array($std, np.float32)
+
+
+def prepare(path):
+    """Return one image as float32 [$layout]."""
+    image = Image.open(path).convert("L" if CHANNELS == 1 else "RGB")
+    image = image.resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+    pixels = np.asarray(image, np.float32).reshape(SIZE, SIZE, CHANNELS) / 255
+    return np.ascontiguousarray($arranged)
+
+
+$run
+
+for path in sys.argv[1:]:
+    logits = run(prepare(path))
+    print(f"{path}: {CLASSES[int(logits.argmax())]}")
+''')
+
+_ONNX = """session = onnxruntime.InferenceSession(str(Path(__file__).with_name("$file")))
+
+
+def run(image):
+    return session.run(None, {session.get_inputs()[0].name: image})[0][0]
+"""
+
+_TFLITE = """interpreter = Interpreter(str(Path(__file__).with_name("$file")))
+interpreter.allocate_tensors()
+GIVEN, ANSWERED = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+
+
+def run(image):
+    if GIVEN["dtype"] == np.int8:
+        scale, zero_point = GIVEN["quantization"]
+        image = np.clip(np.round(image / scale) + zero_point, -128, 127).astype(np.int8)
+    interpreter.set_tensor(GIVEN["index"], image)
+    interpreter.invoke()
+    logits = interpreter.get_tensor(ANSWERED["index"])[0].astype(np.float32)
+    if ANSWERED["dtype"] == np.int8:
+        scale, zero_point = ANSWERED["quantization"]
+        logits = (logits - zero_point) * scale
+    return logits
+"""
+
+
+def run_script(artifact: Artifact, preprocessing: Preprocessing, *, file: str) -> str:
+    """Return a Python script that lies beside the model file `file` and prints each image's class.
+
+    It prepares images as `edge_bench.data.prepare` does, and needs numpy, Pillow and one runtime.
+    """
+    onnx = artifact.format == "onnx"
+    normalized = "(pixels - MEAN) / STD"
+    return _SCRIPT.substitute(
+        file=file,
+        packages="numpy pillow " + ("onnxruntime" if onnx else "ai-edge-litert"),
+        imports="import onnxruntime" if onnx else "from ai_edge_litert.interpreter import Interpreter",
+        # A class is a folder's name, so it may hold anything.
+        classes=repr(json.dumps(list(artifact.class_names))),
+        size=preprocessing.size,
+        channels=preprocessing.channels,
+        mean=list(preprocessing.mean),
+        std=list(preprocessing.std),
+        layout="1, channels, size, size" if onnx else "1, size, size, channels",
+        arranged=f"({normalized}).transpose(2, 0, 1)[None]" if onnx else f"({normalized})[None]",
+        run=Template(_ONNX if onnx else _TFLITE).substitute(file=file),
+    )

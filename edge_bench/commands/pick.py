@@ -1,0 +1,212 @@
+"""choose the best model within a budget, say why, and write it with a card and a script that runs it"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from edge_bench.choose import pick as choosing
+from edge_bench.choose.card import model_card
+from edge_bench.choose.snippet import run_script
+from edge_bench.commands import Command, Context, Outcome, table
+from edge_bench.commands.export import export_subnets
+from edge_bench.errors import ConfigError, NoCandidate, did_you_mean
+from edge_bench.files import explained
+from edge_bench.records import (
+    Artifact,
+    BenchmarkResult,
+    Budget,
+    Candidate,
+    FittedPredictor,
+    Metric,
+    Subnet,
+)
+
+DEVICE = "this-machine"
+PRESETS = get_args(choosing.Preset)
+
+
+class Pick(Command):
+    """Decides on the selection split and tells the accuracy on the test split.
+
+    Latencies are measured ones where there are, else predicted. A pick that has no file yet is
+    exported first.
+    """
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--device", default=DEVICE, help=f"default: {DEVICE}")
+        parser.add_argument("--max-latency-ms", type=float, metavar="MS", help="budget for the median")
+        parser.add_argument("--max-size-mb", type=float, metavar="MB", help="budget for the file")
+        parser.add_argument(
+            "--max-peak-memory-mb", type=float, metavar="MB", help="budget for memory, where it is measured"
+        )
+        parser.add_argument(
+            "--preset",
+            choices=PRESETS,
+            default="accuracy",
+            help="accuracy: the best; balanced: the fastest within a point of it; speed: the fastest",
+        )
+        parser.add_argument("--run", help="the run to choose from (default: the newest)")
+        parser.add_argument(
+            "--output", type=Path, metavar="FOLDER", help="default: picks/<name> under the home folder"
+        )
+
+    def run(self, options: argparse.Namespace, context: Context) -> Outcome:
+        budget = Budget(
+            max_latency_ms=_positive("--max-latency-ms", options.max_latency_ms),
+            max_size_mb=_positive("--max-size-mb", options.max_size_mb),
+            max_peak_memory_mb=_positive("--max-peak-memory-mb", options.max_peak_memory_mb),
+        )
+        known = _Known.read(context, options.run, options.device)
+        picked = choosing.pick(known.candidates(), budget, preset=options.preset)
+        while picked.recommended.artifact is None:
+            # The file's own accuracy may differ from the network's, and then another one may win.
+            _export(picked.recommended, known, context)
+            known = _Known.read(context, options.run, options.device)
+            picked = choosing.pick(known.candidates(), budget, preset=options.preset)
+        folder = options.output or context.home.picks / picked.recommended.name
+        document = {
+            "candidate": {**_row(picked.recommended), "reasons": list(picked.reasons)},
+            "alternatives": [_row(one) for one in picked.alternatives],
+            "budget": asdict(budget),
+            "preset": options.preset,
+        }
+        files = _write(folder.absolute(), picked, known, document, context)
+        document["files"] = [str(file) for file in files]
+        return Outcome(document=document, text=_text(picked, files))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """What the store holds of one run and one device."""
+
+    device: str
+    subnets: Sequence[Subnet]
+    artifacts: Sequence[Artifact]
+    results: Sequence[BenchmarkResult]
+    predictors: Sequence[FittedPredictor]
+
+    @classmethod
+    def read(cls, context: Context, run: str | None, device: str) -> _Known:
+        with context.store() as store:
+            subnets, artifacts = store.subnets(), store.artifacts()
+            results, predictors = store.results(), store.predictors()
+        if not subnets:
+            raise NoCandidate("there is nothing to pick from", hint="edge-bench quickstart")
+        runs = list(dict.fromkeys(subnet.run for subnet in subnets))
+        name = Path(run).name if run else runs[-1]
+        if name not in runs:
+            raise ConfigError(
+                f"no subnet is of run '{name}'. Known: {', '.join(runs)}.{did_you_mean(name, runs)}"
+            )
+        devices = sorted({DEVICE} | {one.device for one in results} | {one.device for one in predictors})
+        if device not in devices:
+            raise ConfigError(
+                f"nothing is known of latencies on device '{device}'. Known: {', '.join(devices)}."
+                f"{did_you_mean(device, devices)}",
+                hint="edge-bench devices list",
+            )
+        of_run = [subnet for subnet in subnets if subnet.run == name]
+        ids = {subnet.id for subnet in of_run}
+        return cls(
+            device=device,
+            subnets=of_run,
+            artifacts=[artifact for artifact in artifacts if artifact.subnet in ids],
+            results=[result for result in results if result.device == device],
+            predictors=[one for one in predictors if one.device == device],
+        )
+
+    def candidates(self) -> list[Candidate]:
+        found = choosing.candidates(
+            self.subnets, self.artifacts, self.results, self.predictors, device=self.device
+        )
+        if not found:
+            raise NoCandidate(
+                f"no latency is known on '{self.device}': nothing is measured and nothing is predicted",
+                hint="edge-bench bench --all, or edge-bench fit",
+            )
+        return found
+
+    def subnet(self, identity: str | None) -> Subnet:
+        return next(subnet for subnet in self.subnets if subnet.id == identity)
+
+
+def _export(candidate: Candidate, known: _Known, context: Context) -> None:
+    subnet = known.subnet(candidate.subnet)
+    _, failures = export_subnets(
+        context, [subnet], formats=[candidate.format], precisions=[candidate.precision]
+    )
+    for error in failures.values():
+        raise error
+
+
+def _write(
+    folder: Path, picked: choosing.Pick, known: _Known, document: Mapping[str, Any], context: Context
+) -> list[Path]:
+    """Write the pick's folder, whole or not at all; an older pick of that name is replaced."""
+    artifact = next(one for one in known.artifacts if one.id == picked.recommended.artifact)
+    subnet = known.subnet(artifact.subnet)
+    result = None
+    if picked.recommended.source == "measured":
+        result = choosing.newest_results(known.results, known.device)[artifact.id]
+    if folder.exists() and not (folder / "pick.json").is_file():
+        raise ConfigError(f"'{folder}' is there and holds no pick", hint="name another folder: --output")
+    with explained(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".pick-", dir=folder.parent) as named:
+            fresh, old = Path(named) / "new", Path(named) / "old"
+            fresh.mkdir()
+            model = f"model.{artifact.format}"
+            shutil.copyfile(context.home.absolute(artifact.file), fresh / model)
+            texts = {
+                "model_card.md": model_card(picked, artifact, subnet, result),
+                "run_model.py": run_script(artifact, subnet.preprocessing, file=model),
+                "pick.json": json.dumps(document, indent=2, ensure_ascii=False) + "\n",
+            }
+            for name, text in texts.items():
+                (fresh / name).write_text(text, encoding="utf-8")
+            if folder.exists():
+                folder.rename(old)
+            fresh.rename(folder)
+    return [folder / name for name in (model, *texts)]
+
+
+def _row(candidate: Candidate) -> dict[str, Any]:
+    document = asdict(candidate)
+    document["metric"] = _metric(candidate.metric)
+    document["test_metric"] = _metric(candidate.test_metric) if candidate.test_metric else None
+    return document
+
+
+def _metric(metric: Metric) -> dict[str, Any]:
+    return {"name": metric.name, "value": metric.value, "split": metric.split, "examples": metric.examples}
+
+
+def _positive(name: str, value: float | None) -> float | None:
+    if value is not None and not 0 < value < float("inf"):
+        raise ConfigError(f"{name} is {value:g}; a number above 0 is expected")
+    return value
+
+
+def _text(picked: choosing.Pick, files: Sequence[Path]) -> str:
+    lines = [f"Picked {picked.recommended.name}"]
+    lines += [f"  · {reason}" for reason in picked.reasons]
+    if picked.alternatives:
+        shown = [
+            {
+                "alternative": one.name,
+                "selection": choosing.told_quality(one),
+                "median ms": one.latency_ms,
+                "": one.source,
+            }
+            for one in picked.alternatives
+        ]
+        lines.append(table(shown))
+    lines += ["Files:", *(f"  {file}" for file in files)]
+    return "\n".join(lines)

@@ -1,7 +1,7 @@
 """What a latency predictor sees of a network: its operators, summed by type.
 
 From `records.operators` alone, so a network need not exist to be priced. The groups follow a trial on
-whole networks (docs/predictors.md): multiply-accumulates, elements moved, weights and a count for each
+whole networks: multiply-accumulates, elements moved, weights and a count for each
 operator type, depthwise convolutions apart by kernel and stride since runtimes have a routine for each.
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -30,6 +30,8 @@ from dashboard.frames import (
 from dashboard.stored import Stored, candidates_of, escaped, frame_of
 from dashboard.views import View
 from edge_bench.choose import pick as choosing
+from edge_bench.choose.card import model_card
+from edge_bench.choose.snippet import run_script
 from edge_bench.errors import NoCandidate
 from edge_bench.files import Home
 from edge_bench.records import Artifact, Budget, Candidate, Metric
@@ -76,7 +78,7 @@ def _choose(records: Stored, home: Home) -> None:
         return
     _recommended(picked, frame, budget, records, home)
     _alternatives(picked, frame)
-    _files(picked.recommended, budget, preset, records, home)
+    _files(picked, budget, preset, records, home)
 
 
 def _preset() -> choosing.Preset:
@@ -101,7 +103,7 @@ def _more_limits() -> dict[str, float | None]:
         on_size, on_memory = st.columns(2)
         size = on_size.number_input(
             "File, at most MB",
-            min_value=0.0,
+            min_value=0.001,
             value=None,
             placeholder="any",
             format="%.3g",
@@ -110,7 +112,7 @@ def _more_limits() -> dict[str, float | None]:
         )
         memory = on_memory.number_input(
             "Peak memory, at most MB",
-            min_value=0.0,
+            min_value=1.0,
             value=None,
             placeholder="any",
             format="%.4g",
@@ -205,32 +207,66 @@ def _alternatives(picked: choosing.Pick, frame: pd.DataFrame) -> None:
     )
 
 
-def _files(one: Candidate, budget: Budget, preset: str, records: Stored, home: Home) -> None:
+def _files(
+    picked: choosing.Pick, budget: Budget, preset: choosing.Preset, records: Stored, home: Home
+) -> None:
+    one = picked.recommended
     st.markdown("**Take it away**")
-    files = [
-        (artifact, path)
+    files = {
+        artifact.id: (artifact, path)
         for artifact in records.artifacts
         if (artifact.id == one.artifact or (one.subnet is not None and artifact.subnet == one.subnet))
         and (path := _file(artifact, home)) is not None
-    ]
+    }
     with st.container(horizontal=True):
-        # The picked file stands first.
-        for artifact, path in sorted(files, key=lambda row: row[0].id != one.artifact):
-            st.download_button(
-                escaped(
-                    f"{kind_of(artifact.format, artifact.precision)}, {artifact.size_bytes / 1e6:.3g} MB"
-                ),
-                data=path.read_bytes,
-                file_name=path.name,
-                mime="application/octet-stream",
-                key=f"file-{artifact.id}",
-                help=escaped(path.name),
-                on_click="ignore",
-                type="primary" if artifact.id == one.artifact else "secondary",
-            )
-    if not any(artifact.id == one.artifact for artifact, _ in files):
+        # The picked file stands first, and with it what speaks of it.
+        for artifact, path in sorted(files.values(), key=lambda row: row[0].id != one.artifact):
+            chosen = artifact.id == one.artifact
+            kind = kind_of(artifact.format, artifact.precision)
+            label = f"{kind}, {artifact.size_bytes / 1e6:.3g} MB"
+            _download(label, path.read_bytes, path.name, key=artifact.id, primary=chosen)
+            if chosen:
+                _papers(picked, artifact, path, records)
+    if one.artifact not in files:
         st.write("The picked file itself is not there yet. This command writes it:")
-        st.code(_command(one, budget, preset, home), language="shell")
+        st.code(_command(one, budget, preset, records, home), language="shell")
+
+
+def _papers(picked: choosing.Pick, artifact: Artifact, path: Path, records: Stored) -> None:
+    """Offer the model card, and a script that runs the file."""
+    subnet = next((subnet for subnet in records.subnets if subnet.id == artifact.subnet), None)
+    if subnet is None:
+        return
+    one = picked.recommended
+    newest = choosing.newest_results(records.results, one.device)
+    result = newest.get(artifact.id) if one.source == "measured" else None
+    _download(
+        "Model card",
+        lambda: model_card(picked, artifact, subnet, result),
+        f"{path.stem}-card.md",
+        key="card",
+    )
+    _download(
+        "Script that runs it",
+        lambda: run_script(artifact, subnet.preprocessing, file=path.name),
+        "run_model.py",
+        key="script",
+    )
+
+
+def _download(
+    label: str, data: Callable[[], bytes | str], name: str, *, key: str, primary: bool = False
+) -> None:
+    st.download_button(
+        escaped(label),
+        data=data,
+        file_name=name,
+        mime="application/octet-stream",
+        key=f"download-{key}",
+        help=escaped(name),
+        on_click="ignore",
+        type="primary" if primary else "secondary",
+    )
 
 
 def _file(artifact: Artifact, home: Home) -> Path | None:
@@ -239,8 +275,12 @@ def _file(artifact: Artifact, home: Home) -> Path | None:
     return path if path.is_relative_to(home.root.resolve()) and path.is_file() else None
 
 
-def _command(one: Candidate, budget: Budget, preset: str, home: Home) -> str:
+def _command(one: Candidate, budget: Budget, preset: str, records: Stored, home: Home) -> str:
     words = ["edge-bench", "pick", "--device", one.device]
+    # The command looks at one run: that of the network which the page recommends.
+    words += [
+        word for subnet in records.subnets if subnet.id == one.subnet for word in ("--run", subnet.run)
+    ]
     limits = {
         "--max-latency-ms": budget.max_latency_ms,
         "--max-size-mb": budget.max_size_mb,

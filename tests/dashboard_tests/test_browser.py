@@ -160,6 +160,10 @@ def test_a_pick_can_be_linked_and_its_file_taken_away(address: str, open_page: C
     download = waiting.value
     assert download.suggested_filename.endswith("-int8.onnx")
     assert Path(download.path()).read_bytes().decode() == picked
+    for button, content in (("Model card", f"# {picked}\n"), ("Script", download.suggested_filename)):
+        with again.expect_download() as waiting:
+            again.get_by_role("button", name=button).click()
+        assert content in Path(waiting.value.path()).read_text(encoding="utf-8")
 
 
 def test_an_infeasible_budget_is_told_where_it_was_set(

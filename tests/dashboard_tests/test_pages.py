@@ -201,13 +201,14 @@ def test_a_size_limit_counts_and_unknown_sizes_are_admitted_openly(records: list
 def test_a_limit_that_every_file_breaks_is_told(records: list[Record], put: Put) -> None:
     exported = {one.subnet for one in records if isinstance(one, Artifact)}
     put(one for one in records if not isinstance(one, Subnet) or one.id in exported)
-    assert "size" in _plain(pick(size="0.0001").warning[0].value)
+    assert "size" in _plain(pick(size="0.001").warning[0].value)
 
 
 def test_files_that_are_there_can_be_taken_away(filled: Home) -> None:
     shown = pick()
     labels = [_plain(one.label) for one in shown.download_button]
-    assert [label.partition(",")[0] for label in labels] == ["ONNX fp32", "TFLite fp32"]
+    kinds = [label.partition(",")[0] for label in labels]
+    assert kinds == ["ONNX fp32", "Model card", "Script that runs it", "TFLite fp32"]
     assert not shown.code
 
 
@@ -220,6 +221,7 @@ def test_a_file_that_is_not_there_is_told_with_the_exact_command(records: list[R
     options = dict(zip(words[2::2], words[3::2], strict=True))
     assert options == {
         "--device": "this-machine",
+        "--run": "digits-0a1b2c3d",
         "--max-latency-ms": "0.1",
         "--preset": "balanced",
         "--home": str(home.root),

@@ -255,7 +255,9 @@ def _reasons(
         )
     beaten = sum(chosen.dominates(one) for one in everything)
     if beaten:
-        reasons.append(f"It is at least as good and as fast as {beaten} others of {len(everything)}.")
+        reasons.append(
+            f"Of the other {len(everything) - 1} it is as good and as fast as {beaten}, and better in one."
+        )
     reasons += _exchange(chosen, everything)
     return reasons
 
@@ -271,7 +273,7 @@ def _exchange(chosen: Candidate, everything: Sequence[Candidate]) -> list[str]:
             f"Going down to {other.name} saves {chosen.latency_ms - other.latency_ms:.3g} ms and costs "
             f"{_difference(chosen, other)}."
         )
-    better = [one for one in members if one.quality > chosen.quality]
+    better = [one for one in members if one.quality > chosen.quality and one.latency_ms > chosen.latency_ms]
     if better:
         other = better[0]
         told.append(

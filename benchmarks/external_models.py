@@ -27,7 +27,7 @@ def main() -> int:
     if not files:
         print(f"no models under {folder}; name the folder of data by EDGE_BENCH_DATA")
         return 2
-    seconds = {"smoke": "1", "cpu": "5"}[options.size]
+    seconds = "1" if options.size == "smoke" else "5"
     with tempfile.TemporaryDirectory() as home:
         rows = [bench(path, folder, home, seconds) for path in files]
     passed = sum(row["exit"] == 0 for row in rows)

@@ -1,6 +1,6 @@
 """What every script in `benchmarks/` shares: `--size`, the bars it is held to, and its JSON file.
 
-A script is run as `python benchmarks/NAME.py --size smoke|cpu` and leaves
+A script is run as `python benchmarks/NAME.py --size smoke|cpu|gpu` and leaves
 `benchmarks/results/NAME-SIZE.json`: its figures, each bar with the figure that met or missed it,
 the versions and the machine. It exits with status 1 where a bar is missed.
 """
@@ -24,6 +24,9 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+# "smoke" shows that the script works, "cpu" gives the recorded figure on 2 cores, "gpu" is the same on
+# a machine whose GPU torch sees.
+SIZES = ("smoke", "cpu", "gpu")
 LIBRARIES = (
     "edge-bench",
     "numpy",
@@ -55,7 +58,7 @@ class Bar:
 def arguments(description: str | None, **extra: Mapping[str, Any]) -> argparse.Namespace:
     """Read the command line: `--size`, and `extra` options given as `name={add_argument options}`."""
     parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
-    parser.add_argument("--size", choices=("smoke", "cpu"), default="smoke", help="default: smoke")
+    parser.add_argument("--size", choices=SIZES, default="smoke", help="default: smoke")
     for name, options in extra.items():
         parser.add_argument(f"--{name.replace('_', '-')}", **options)
     return parser.parse_args()
@@ -78,7 +81,7 @@ def write(name: str, size: str, figures: Mapping[str, Any], bars: Sequence[Bar],
 
     Args:
         name: the script's name.
-        size: "smoke" or "cpu".
+        size: one of `SIZES`.
         figures: what was measured, as JSON can say it.
         bars: what the figures are held to.
         facts: more that a reader should know (data set, settings, seconds …).

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from edge_bench.choose.pick import Pick, told_quality
 from edge_bench.records import Artifact, BenchmarkResult, Candidate, Metric, Subnet
 
+FORMATS = {"onnx": "ONNX", "tflite": "TFLite"}
+
 
 def model_card(pick: Pick, artifact: Artifact, subnet: Subnet, result: BenchmarkResult | None) -> str:
     """Return the card in Markdown.
@@ -19,7 +21,7 @@ def model_card(pick: Pick, artifact: Artifact, subnet: Subnet, result: Benchmark
     """
     sections = [
         f"# {artifact.name}",
-        f"{artifact.format.upper()} file, {artifact.precision}, {artifact.size_bytes / 1000:.1f} kB, for "
+        f"{FORMATS[artifact.format]} file, {artifact.precision}, {artifact.size_bytes / 1000:.1f} kB, for "
         f"{subnet.task.replace('_', ' ')} with {len(artifact.class_names)} classes.",
         "## Quality\nMeasured by running this file, one example at a time.\n\n"
         + _metrics(artifact.metrics),
@@ -40,7 +42,8 @@ def _metrics(metrics: Sequence[Metric]) -> str:
 
 def _speed(chosen: Candidate, result: BenchmarkResult | None) -> str:
     span = f"{chosen.latency_ms:.4g} ms ({chosen.latency_low_ms:.4g} to {chosen.latency_high_ms:.4g})"
-    how = f"{chosen.runtime}, {chosen.threads} thread{'s' if chosen.threads > 1 else ''}, batch 1"
+    version = f" {result.runtime_version}" if result else ""
+    how = f"{chosen.runtime}{version}, {chosen.threads} thread{'s' if chosen.threads > 1 else ''}, batch 1"
     if result is None:
         told = f" Mind: it lies {chosen.warning}." if chosen.warning else ""
         return (
@@ -49,7 +52,7 @@ def _speed(chosen: Candidate, result: BenchmarkResult | None) -> str:
         )
     machine = result.environment.get("cpu", "this machine")
     return (
-        f"Median latency {span} on {machine}, {how}, {result.runtime} {result.runtime_version}; the "
+        f"Median latency {span} on {machine}, {how}; the "
         f"interval holds the median with 95 % confidence. p90 {result.p90_ms:.4g} ms, p99 "
         f"{result.p99_ms:.4g} ms, load {result.load_ms:.4g} ms, first inference {result.first_ms:.4g} ms, "
         f"peak memory {result.peak_memory_mb:.0f} MB of the whole process. Verdict: {result.verdict} "

@@ -62,7 +62,8 @@ def _run(given: list[str]) -> int:
     command.arguments(parser)
     _shared(parser)
     given.remove(name)
-    options = parser.parse_args(given)
+    # Options may stand between names: `bench a.onnx --threads 2 b.onnx`.
+    options = parser.parse_intermixed_args(given)
     home = Home(Path(options.home).expanduser().absolute()) if options.home else default_home()
     outcome = command.run(options, Context(home=home, json=options.json, quiet=options.quiet))
     _print(json.dumps(outcome.document, allow_nan=False, indent=1) if options.json else outcome.text)

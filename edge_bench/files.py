@@ -114,6 +114,8 @@ def refused(error: OSError) -> str | None:
         errno.EACCES: "no permission",
         errno.EPERM: "not permitted",
         errno.ENOTDIR: "a part of the path is not a folder",
+        errno.EEXIST: "a part of the path is a file",
+        errno.EISDIR: "it is a folder",
     }.get(error.errno or 0)
 
 

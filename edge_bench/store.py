@@ -65,8 +65,9 @@ class ResultStore:
             raise StoreError(f"cannot open the store '{url}': {error}", hint=HINT_OTHER_PLACE) from error
         if parsed.get_backend_name() == "sqlite":
             sa.event.listen(self._engine, "connect", _configure_sqlite)
-        with self._explained():
-            _METADATA.create_all(self._engine)
+        # In one statement: several processes may open a new home folder at the same moment.
+        with self._explained(), self._engine.begin() as connection:
+            connection.execute(sa.schema.CreateTable(_RECORDS, if_not_exists=True))
 
     def add(self, *records: Record) -> None:
         """Write records, all or none.

@@ -103,7 +103,6 @@ def predictor(id: str, device: str) -> FittedPredictor:
 
 
 def test_several_processes_writing_at_once_lose_nothing(home: Home) -> None:
-    ResultStore(home.store_url).close()
     first = canonical_json(artifact("shared"))
     writers = [
         subprocess.Popen(

@@ -1,0 +1,99 @@
+"""Picking: within the budget, nothing better passed over, and the reasons true."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_bench.choose.pick import ALTERNATIVES, Preset, pick
+from edge_bench.errors import NoCandidate
+from edge_bench.records import Budget, Candidate, Frontier, Metric
+
+PRESETS: tuple[Preset, ...] = ("accuracy", "balanced", "speed")
+
+
+def candidate(name: str, accuracy: float, latency_ms: float, **more: object) -> Candidate:
+    metric = Metric(name="accuracy", value=accuracy, higher_is_better=True, split="selection", examples=300)
+    facts: dict[str, object] = {
+        "name": name,
+        "subnet": name,
+        "artifact": f"{name}-onnx-fp32",
+        "format": "onnx",
+        "precision": "fp32",
+        "device": "this-machine",
+        "runtime": "onnxruntime",
+        "threads": 1,
+        "metric": metric,
+        "latency_ms": latency_ms,
+        "latency_low_ms": latency_ms * 0.9,
+        "latency_high_ms": latency_ms * 1.1,
+        "source": "measured",
+        "verdict": "clean",
+    }
+    return Candidate(**{**facts, **more})  # type: ignore[arg-type]
+
+
+pools = st.lists(
+    st.tuples(st.integers(0, 20).map(lambda n: n / 20), st.integers(1, 50).map(lambda n: n / 10)),
+    min_size=1,
+    max_size=25,
+).map(lambda rows: [candidate(f"net{i}", *row) for i, row in enumerate(rows)])
+
+
+@given(pools, st.floats(0.05, 6), st.sampled_from(PRESETS))
+def test_a_pick_fits_the_budget_and_nothing_that_fits_dominates_it(
+    pool: list[Candidate], limit: float, preset: Preset
+) -> None:
+    budget = Budget(max_latency_ms=limit)
+    fitting = [one for one in pool if one.latency_ms <= limit]
+    if not fitting:
+        nearest = min(one.latency_ms for one in pool)
+        with pytest.raises(NoCandidate, match=f"nearest miss is net\\d+ with latency {nearest:.4g} ms"):
+            pick(pool, budget, preset=preset)
+        return
+    chosen = pick(pool, budget, preset=preset).recommended
+    assert chosen in fitting
+    assert not any(other.dominates(chosen) for other in fitting)
+    best = max(one.quality for one in fitting)
+    fastest = min(one.latency_ms for one in fitting)
+    if preset == "accuracy":
+        assert chosen.quality == best
+    elif preset == "speed":
+        assert chosen.latency_ms == fastest
+    else:
+        near = [one for one in fitting if one.quality >= best - 0.01]
+        assert chosen.latency_ms == min(one.latency_ms for one in near)
+
+
+@given(pools)
+def test_alternatives_are_few_others_on_the_front(pool: list[Candidate]) -> None:
+    picked = pick(pool, Budget())
+    assert len(picked.alternatives) <= ALTERNATIVES
+    assert picked.recommended not in picked.alternatives
+    assert set(map(id, picked.alternatives)) <= set(map(id, Frontier.of(pool).members))
+
+
+def test_reasons_tell_measured_from_predicted_and_what_the_neighbours_cost() -> None:
+    pool = [
+        candidate("small", 0.90, 1.0),
+        candidate("middle", 0.95, 2.0, source="predicted", warning="outside what was measured"),
+        candidate("large", 0.99, 4.0),
+    ]
+    said = " ".join(pick(pool, Budget(max_latency_ms=3)).reasons)
+    assert "predicted, not measured; it lies outside what was measured" in said
+    assert "Going down to small saves 1 ms and costs 5.00 points" in said
+    assert "Going up to large costs 2 ms and gives 4.00 points" in said
+    assert "was measured here" in " ".join(pick(pool, Budget(max_latency_ms=1)).reasons)
+
+
+def test_the_nearest_miss_names_every_limit_it_breaks() -> None:
+    pool = [candidate("only", 0.9, 2.0, size_bytes=3_000_000)]
+    with pytest.raises(NoCandidate, match="2 ms against at most 1 and size 3 MB against at most 0.5"):
+        pick(pool, Budget(max_latency_ms=1, max_size_mb=0.5))
+
+
+def test_an_empty_pool_says_how_to_fill_it() -> None:
+    with pytest.raises(NoCandidate) as told:
+        pick([], Budget())
+    assert "quickstart" in told.value.hint

@@ -1,0 +1,69 @@
+"""Sketches compute what the real converters' files compute, operator for operator."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch.export import Dim
+
+from converters import sketches
+from converters.formats.onnx import Onnx
+from edge_bench.measure.sandbox import predict
+from edge_bench.records import SearchSpace
+from supernet.network import ElasticNetwork, folded
+from supernet.spaces.lite import Lite
+from supernet.spaces.mobilenet_v3 import MobilenetV3
+
+# These cost no time of their own, or are another spelling of the same.
+IGNORED = {"Constant", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze"}
+
+
+@pytest.fixture(params=["lite", "mobilenet_v3"])
+def space(request: pytest.FixtureRequest) -> SearchSpace:
+    if request.param == "lite":
+        return Lite(widths=(8, 12), strides=(1, 2), stem_width=8, head_width=16).build(
+            input_channels=1, classes=5
+        )
+    return MobilenetV3(
+        widths=(8, 16, 16),
+        strides=(2, 2, 1),
+        activations=("relu", "h_swish", "h_swish"),
+        squeeze_excite=(True, False, True),
+        depths=(1, 2),
+        head_width=24,
+        resolutions=(16, 24),
+    ).build(input_channels=3, classes=5)
+
+
+def test_both_formats_of_a_sketch_answer_alike(space: SearchSpace, tmp_path: Path) -> None:
+    arch = space.largest()
+    size = arch.resolution
+    images = np.random.default_rng(0).standard_normal((3, space.input_channels, size, size), np.float32)
+    sketches.write_onnx(space, arch, tmp_path / "net.onnx", seed=7)
+    sketches.write_tflite(space, arch, tmp_path / "net.tflite", seed=7)
+    first = predict(tmp_path / "net.onnx", images, runtime="onnxruntime", batch=1)
+    second = predict(tmp_path / "net.tflite", images.transpose(0, 2, 3, 1), runtime="litert", batch=1)
+    assert np.isfinite(first).all() and np.abs(first).max() > 1e-3
+    assert np.abs(first - second).max() <= 1e-4 * max(1, np.abs(first).max())
+
+
+def test_a_sketch_has_the_operators_that_the_converter_writes(tmp_path: Path) -> None:
+    space = Lite(widths=(8, 12), strides=(1, 2), stem_width=8, head_width=16).build(
+        input_channels=1, classes=5
+    )
+    arch = space.largest()
+    network = folded(ElasticNetwork(space).materialize(arch)).eval()
+    example = torch.zeros(2, 1, arch.resolution, arch.resolution)
+    program = torch.export.export(network, (example,), dynamic_shapes=({0: Dim("batch")},))
+    Onnx().convert(program, tmp_path / "real.onnx")
+    sketches.write_onnx(space, arch, tmp_path / "sketch.onnx")
+    assert operators(tmp_path / "sketch.onnx") == operators(tmp_path / "real.onnx")
+
+
+def operators(file: Path) -> Counter[str]:
+    return Counter(node.op_type for node in onnx.load(str(file)).graph.node if node.op_type not in IGNORED)

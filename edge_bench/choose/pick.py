@@ -43,13 +43,14 @@ def candidates(
     """Return what could run on `device`: each file, and each subnet in each format it lacks in fp32.
 
     Latency is measured where the file has a result there, else predicted where a predictor of the
-    device, runtime and search space exists; what has neither is left out. The metric is the file's
-    own where there is a file, else the subnet's.
+    device, runtime and search space exists, all of one thread; what has neither is left out. The
+    metric is the file's own where there is a file, else the subnet's.
     """
     by_id = {subnet.id: subnet for subnet in subnets}
     files = list(artifacts)
     measured = newest_results(results, device)
-    fitted = {(one.runtime, one.precision, one.space): one for one in predictors if one.device == device}
+    alike = [one for one in predictors if one.device == device and one.threads == 1]
+    fitted = {(one.runtime, one.precision, one.space): one for one in alike}
     found = [_of_file(file, by_id.get(file.subnet or ""), measured, fitted, device) for file in files]
     exported = {(file.subnet, file.format) for file in files if file.precision == "fp32"}
     found += [

@@ -60,11 +60,11 @@ class Quickstart(Command):
             if len(job.subnets(name)) < EXTRACTED:
                 job.step("extract", name, "--count", str(EXTRACTED))
             if not job.fitted():
-                job.step("fit")
+                job.step("fit", "--run", name)
             job.step("export", *job.worth_exporting(name), "--format", "onnx,tflite")
             job.step("bench", "--all")
             budget = options.max_latency_ms or job.shown_budget_ms(name)
-            limit = ("--device", DEVICE, "--max-latency-ms", f"{budget:.4g}")
+            limit = ("--run", name, "--device", DEVICE, "--max-latency-ms", f"{budget:.4g}")
             first = job.step("pick", *limit)
             job.step("export", _subnet_of(first, job), "--format", "onnx,tflite", "--precision", "int8")
             job.step("bench", "--all")

@@ -48,7 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: list[str]) -> int:
-    name = next((word for word in given if not word.startswith("-")), None)
+    # What every command takes may stand before its name too: `--home FOLDER results`.
+    shared = _Parser(prog="edge-bench", add_help=False, allow_abbrev=False)
+    _shared(shared)
+    options, given_command = shared.parse_known_args(given)
+    name = next((word for word in given_command if not word.startswith("-")), None)
     if name is None:
         _overview().parse_args(given)
         _overview().print_help()
@@ -61,9 +65,9 @@ def _run(given: list[str]) -> int:
     parser = _Parser(prog=f"edge-bench {name}", description=variants.summary(COMMANDS, _stem(name)))
     command.arguments(parser)
     _shared(parser)
-    given.remove(name)
+    given_command.remove(name)
     # Options may stand between names: `bench a.onnx --threads 2 b.onnx`.
-    options = parser.parse_intermixed_args(given)
+    parser.parse_intermixed_args(given_command, options)
     home = Home(Path(options.home).expanduser().absolute()) if options.home else default_home()
     outcome = command.run(options, Context(home=home, json=options.json, quiet=options.quiet))
     _print(json.dumps(outcome.document, allow_nan=False, indent=1) if options.json else outcome.text)

@@ -63,6 +63,39 @@ def test_an_unknown_option_is_one_line_and_status_2(capsys: pytest.CaptureFixtur
     assert told.count("edge-bench:") == 1 and "Traceback" not in told
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "devices show --json raspberry-pi-4",
+        "devices --json show raspberry-pi-4",
+        "--json devices show raspberry-pi-4",
+    ],
+)
+def test_what_every_command_takes_may_stand_anywhere(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words.split()) == errors.OK
+    assert json.loads(capsys.readouterr().out)["device"]["id"] == "raspberry-pi-4"
+
+
+def test_a_home_may_stand_before_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    # A folder called as the command is no second command.
+    for words in (["--home", "results", "results"], ["--quiet", "--home=other", "results", "--json"]):
+        assert cli.main(words) == errors.OK
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"results", "other"}
+
+
+def test_a_commands_own_options_may_stand_between_its_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(tmp_path / name) for name in ("a.onnx", "b.onnx")]
+    assert cli.main(["bench", files[0], "--threads", "2", files[1]]) == errors.USAGE
+    told = capsys.readouterr()
+    # Both were taken as files; that they are not there is another matter.
+    assert all(file in told.out + told.err for file in files)
+
+
 def test_an_error_is_one_document_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "nowhere.toml", "--json"]) == errors.USAGE
     told = json.loads(capsys.readouterr().out)["error"]
@@ -71,7 +104,12 @@ def test_an_error_is_one_document_too(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.parametrize(
     ("number", "words"),
-    [(errno.ENOSPC, "no space"), (errno.EROFS, "read-only"), (errno.EACCES, "no permission")],
+    [
+        (errno.ENOSPC, "no space"),
+        (errno.EROFS, "read-only"),
+        (errno.EACCES, "no permission"),
+        (errno.ENOTDIR, "not a folder"),
+    ],
 )
 def test_a_disk_that_refuses_is_told_in_words(
     number: int, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -29,6 +29,23 @@ def test_a_full_disk_names_the_file_and_another_place(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("file/model.bin", "a part of the path is a file"),
+        ("file/deeper/model.bin", "a part of the path is not a folder"),
+        ("folder", "it is a folder"),
+    ],
+)
+def test_a_path_that_cannot_be_a_file_is_told_in_words(tmp_path: Path, target: str, words: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StoreError, match=f"{target}': {words}"):
+        write_text(tmp_path / target, "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_missing_folders_are_made(tmp_path: Path) -> None:
     write_text(tmp_path / "a" / "b" / "c.txt", "text")
     assert (tmp_path / "a" / "b" / "c.txt").read_text() == "text"

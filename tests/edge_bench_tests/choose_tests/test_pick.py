@@ -74,6 +74,44 @@ def test_alternatives_are_few_others_on_the_front(pool: list[Candidate]) -> None
     assert set(map(id, picked.alternatives)) <= set(map(id, Frontier.of(pool).members))
 
 
+known_or_not = st.none() | st.integers(1, 9)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), known_or_not, known_or_not), min_size=1, max_size=12),
+    st.tuples(known_or_not, known_or_not, known_or_not),
+    st.sampled_from(PRESETS),
+)
+def test_no_limit_of_a_budget_is_exceeded_and_a_miss_is_named(
+    costs: list[tuple[int, int | None, int | None]],
+    limits: tuple[int | None, int | None, int | None],
+    preset: Preset,
+) -> None:
+    pool = [
+        candidate(
+            f"<net{index}>",
+            0.5,
+            float(latency),
+            size_bytes=None if size is None else size * 1_000_000,
+            peak_memory_mb=memory,
+        )
+        for index, (latency, size, memory) in enumerate(costs)
+    ]
+    budget = Budget(max_latency_ms=limits[0], max_size_mb=limits[1], max_peak_memory_mb=limits[2])
+    try:
+        chosen = pick(pool, budget, preset=preset).recommended
+    except NoCandidate as error:
+        assert any(one.name in error.message for one in pool)
+        assert all(_exceeds(cost, limits) for cost in costs)
+    else:
+        assert not _exceeds(costs[pool.index(chosen)], limits)
+
+
+def _exceeds(cost: tuple[int | None, ...], limits: tuple[int | None, ...]) -> bool:
+    pairs = zip(cost, limits, strict=True)
+    return any(spent is not None and limit is not None and spent > limit for spent, limit in pairs)
+
+
 def test_reasons_tell_measured_from_predicted_and_what_the_neighbours_cost() -> None:
     pool = [
         candidate("small", 0.90, 1.0),

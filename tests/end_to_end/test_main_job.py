@@ -1,0 +1,168 @@
+"""The main job on a tiny run, each step by its command, and what is said when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from edge_bench.files import HOME_VARIABLE
+
+TINY = """
+name = "tiny"
+[space]
+kind = "lite"
+stem_width = 8
+widths = [8, 12]
+strides = [1, 2]
+depths = [1, 2]
+expands = [2, 3]
+head_width = 16
+resolutions = [8, 16]
+[training]
+epochs = 2
+threads = 1
+"""
+BENCH_FIELDS = (
+    "model format runtime threads precision p50_ms p50_low_ms p50_high_ms p90_ms p99_ms load_ms first_ms "
+    "peak_memory_mb runs verdict verdict_cause"
+).split()
+PICK_FIELDS = (
+    "artifact format precision metric latency_ms latency_low_ms latency_high_ms source reasons"
+).split()
+FIT_FIELDS = "device runtime held_out mape within_10_percent spearman".split()
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("main-job")
+    (made / "tiny.toml").write_text(TINY, encoding="utf-8")
+    return made
+
+
+@pytest.fixture(scope="module")
+def edge_bench(folder: Path) -> Run:
+    """A function that runs one command line in a process of its own."""
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "edge_bench", *words],
+            cwd=folder,
+            env={**os.environ, HOME_VARIABLE: str(folder / "home")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def job(edge_bench: Run) -> dict[str, dict[str, Any]]:
+    """The document of each step."""
+    steps = (
+        ("train", "tiny.toml"),
+        ("extract", "tiny", "--count", "3", "--screen", "4"),
+        ("fit", "--nets", "8", "--held-out", "4"),
+        ("export",),
+        ("bench", "--all", "--max-seconds", "0.2"),
+        ("pick", "--device", "this-machine", "--max-latency-ms", "1000"),
+    )
+    documents = {}
+    for step in steps:
+        ended = edge_bench(*step, "--json")
+        assert ended.returncode == 0, f"{step}\n{ended.stderr}"
+        documents[step[0]] = json.loads(ended.stdout)
+    return documents
+
+
+def test_each_step_answers_with_the_fields_that_scripts_rely_on(job: dict[str, dict[str, Any]]) -> None:
+    assert len(job["extract"]["subnets"]) == 3
+    assert len(job["export"]["artifacts"]) == len(job["bench"]["results"]) == 6
+    for result in job["bench"]["results"]:
+        assert set(BENCH_FIELDS) <= set(result)
+        assert 0 < result["p50_low_ms"] <= result["p50_ms"] <= result["p50_high_ms"]
+    assert {one["runtime"] for one in job["fit"]["predictors"]} == {"onnxruntime", "litert"}
+    for one in job["fit"]["predictors"]:
+        assert set(FIT_FIELDS) <= set(one)
+    candidate = job["pick"]["candidate"]
+    assert set(PICK_FIELDS) <= set(candidate) and "alternatives" in job["pick"]
+    assert candidate["source"] == "measured" and candidate["reasons"]
+    best = max(one["selection_accuracy"] for one in job["export"]["artifacts"])
+    assert candidate["metric"]["value"] == best
+
+
+def test_the_picked_script_classifies_an_image_as_often_right_as_was_told(
+    job: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    from edge_bench.data import open_data
+
+    images = open_data({"kind": "digits"}).load("test")
+    files = []
+    for number, (pixels, label) in enumerate(zip(images.pixels, images.labels, strict=True)):
+        files.append(tmp_path / f"{number}-{label}.png")
+        Image.fromarray(pixels[..., 0]).save(files[-1])
+    script = next(file for file in job["pick"]["files"] if file.endswith("run_model.py"))
+    ended = subprocess.run(
+        [sys.executable, script, *map(str, files)], capture_output=True, text=True, check=True
+    )
+    answers = [line.rpartition(": ") for line in ended.stdout.splitlines()]
+    right = sum(Path(name).stem.endswith(f"-{answer}") for name, _, answer in answers)
+    assert right / len(files) == pytest.approx(job["pick"]["candidate"]["test_metric"]["value"])
+    assert len(files) == len(answers)
+
+
+def test_a_pick_goes_to_the_folder_that_is_named(job: dict[str, dict[str, Any]], edge_bench: Run) -> None:
+    for preset in ("speed", "accuracy"):
+        ended = edge_bench("pick", "--preset", preset, "--output", "elsewhere", "--json")
+        assert ended.returncode == 0, ended.stderr
+        document = json.loads(ended.stdout)
+        files = [Path(file) for file in document["files"]]
+        assert all(file.is_file() and file.parent.name == "elsewhere" for file in files)
+        assert sorted(files) == sorted(files[0].parent.iterdir())
+        assert json.loads((files[0].parent / "pick.json").read_text())["preset"] == preset
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["pick", "--max-latency-ms", "0.000001"], 3, "the nearest miss is tiny-"),
+        (["pick", "--run", "tniy"], 2, "Known: tiny-"),
+        (["pick", "--device", "this-machin"], 2, "Did you mean 'this-machine'?"),
+        (["pick", "--max-latency-ms", "-1"], 2, "a number above 0"),
+        (["train", "nothing.toml"], 2, "nothing.toml"),
+        (["train", "tiny.toml", "--set", "training.epoch=3"], 2, "Did you mean 'epochs'"),
+        (["fit", "--runtimes", "litrt"], 2, "Did you mean 'litert'?"),
+        (["export", "--format", "coreml"], 2, "Known: onnx, tflite."),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_one_line_with_its_status(
+    job: dict[str, dict[str, Any]], edge_bench: Run, words: list[str], status: int, said: str
+) -> None:
+    ended = edge_bench(*words)
+    assert ended.returncode == status, ended.stderr
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.slow
+def test_the_quickstart_does_it_all_and_is_quick_the_second_time(edge_bench: Run) -> None:
+    words = ("quickstart", "--json", "--set", "training.epochs=1")
+    first = edge_bench(*words)
+    assert first.returncode == 0, first.stderr
+    document = json.loads(first.stdout)
+    assert {"run", "subnets", "artifacts", "fit", "pick", "seconds", "peak_memory_mb"} <= set(document)
+    fp32 = {(one["subnet"], one["format"]) for one in document["artifacts"] if one["precision"] == "fp32"}
+    assert len(fp32) >= 24
+    again = json.loads(edge_bench(*words).stdout)
+    assert again["artifacts"] == document["artifacts"]
+    assert "fit" not in again["step_seconds"]

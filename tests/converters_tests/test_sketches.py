@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from ai_edge_litert import schema_py_generated as schema
 from torch.export import Dim
 
 from converters import sketches
 from converters.formats.onnx import Onnx
+from converters.formats.tflite import TFLite
+from edge_bench.errors import InvalidArch
 from edge_bench.measure.sandbox import predict
 from edge_bench.records import SearchSpace
 from supernet.network import ElasticNetwork, folded
@@ -52,18 +56,37 @@ def test_both_formats_of_a_sketch_answer_alike(space: SearchSpace, tmp_path: Pat
     assert np.abs(first - second).max() <= 1e-4 * max(1, np.abs(first).max())
 
 
-def test_a_sketch_has_the_operators_that_the_converter_writes(tmp_path: Path) -> None:
-    space = Lite(widths=(8, 12), strides=(1, 2), stem_width=8, head_width=16).build(
-        input_channels=1, classes=5
-    )
+def test_a_sketch_has_the_operators_that_the_converter_writes(space: SearchSpace, tmp_path: Path) -> None:
     arch = space.largest()
     network = folded(ElasticNetwork(space).materialize(arch)).eval()
-    example = torch.zeros(2, 1, arch.resolution, arch.resolution)
+    example = torch.zeros(2, space.input_channels, arch.resolution, arch.resolution)
     program = torch.export.export(network, (example,), dynamic_shapes=({0: Dim("batch")},))
     Onnx().convert(program, tmp_path / "real.onnx")
     sketches.write_onnx(space, arch, tmp_path / "sketch.onnx")
-    assert operators(tmp_path / "sketch.onnx") == operators(tmp_path / "real.onnx")
+    assert onnx_operators(tmp_path / "sketch.onnx") == onnx_operators(tmp_path / "real.onnx")
+    TFLite().convert(program, tmp_path / "real.tflite")
+    sketches.write_tflite(space, arch, tmp_path / "sketch.tflite")
+    assert tflite_operators(tmp_path / "sketch.tflite") == tflite_operators(tmp_path / "real.tflite")
 
 
-def operators(file: Path) -> Counter[str]:
+def test_an_architecture_of_another_space_is_refused_and_nothing_is_written(
+    space: SearchSpace, tmp_path: Path
+) -> None:
+    other = replace(space.largest(), resolution=7)
+    for write in (sketches.write_onnx, sketches.write_tflite):
+        with pytest.raises(InvalidArch, match="resolution 7"):
+            write(space, other, tmp_path / "net")
+    assert not list(tmp_path.iterdir())
+
+
+def onnx_operators(file: Path) -> Counter[str]:
     return Counter(node.op_type for node in onnx.load(str(file)).graph.node if node.op_type not in IGNORED)
+
+
+def tflite_operators(file: Path) -> Counter[str]:
+    """Count the operators by name; one that is fused into another is none of its own."""
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(file.read_bytes(), 0))
+    (graph,) = model.subgraphs
+    kinds = (names[model.operatorCodes[operator.opcodeIndex].builtinCode] for operator in graph.operators)
+    return Counter(kind for kind in kinds if kind != "RESHAPE")

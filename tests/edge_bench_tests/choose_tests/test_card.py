@@ -66,13 +66,16 @@ def test_a_predicted_pick_is_not_told_as_measured(
     assert "p99" not in card and "What else was near" not in card
 
 
-def test_a_quantized_input_is_told_with_its_scale(
+def test_a_quantized_input_is_told_with_its_scale_and_its_network_s_preprocessing(
     lite: SearchSpace, subnet: Make, artifact: MakeFile, result: MakeResult
 ) -> None:
     small = subnet(lite.smallest())
     quantized = TensorSpec(name="image", dtype="int8", shape=(1, 8, 8, 1), scale=0.0125, zero_point=-3)
-    file = replace(artifact(small, format="tflite", precision="int8"), inputs=(quantized,))
+    file = replace(
+        artifact(small, format="tflite", precision="int8"), inputs=(quantized,), preprocessing=None
+    )
     measured = result(file, 1.0)
     card = model_card(picked([small], [file], [measured]), file, small, measured)
     assert "input `image`: int8 [1, 8, 8, 1], real = 0.0125 × (raw − -3)" in card
     assert "TFLite file, int8, 40.0 kB" in card
+    assert "8 × 8 pixels" in card, "a file without preprocessing of its own has its network's"

@@ -74,6 +74,13 @@ def test_alternatives_are_few_others_on_the_front(pool: list[Candidate]) -> None
     assert set(map(id, picked.alternatives)) <= set(map(id, Frontier.of(pool).members))
 
 
+def test_of_a_long_front_the_nearest_in_latency_are_told_fastest_first() -> None:
+    pool = [candidate(f"net{index}", 0.5 + index / 100, 1.0 + index) for index in range(12)]
+    picked = pick(pool, Budget(max_latency_ms=10))
+    assert picked.recommended.name == "net9"
+    assert [one.name for one in picked.alternatives] == ["net4", "net5", "net6", "net7", "net8"]
+
+
 known_or_not = st.none() | st.integers(1, 9)
 
 

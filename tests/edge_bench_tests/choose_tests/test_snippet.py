@@ -95,6 +95,22 @@ def test_the_script_prints_each_image_s_class(
     assert answers(sides.parent, script, drawn(tmp_path)) == ["dark", "left", "right"]
 
 
+def test_the_script_resizes_with_antialiasing_as_training_did(
+    lite: SearchSpace,
+    subnet: Callable[..., Subnet],
+    artifact: Callable[..., Artifact],
+    sides: Path,
+    tmp_path: Path,
+) -> None:
+    # Three of four columns are bright on the left; the dark one is that which a nearest pixel would see.
+    pixels = np.zeros((16, 16), np.uint8)
+    pixels[:, :8] = np.where(np.arange(8) % 4 == 2, 0, 255)
+    Image.fromarray(pixels).save(tmp_path / "striped.png")
+    file = replace(artifact(subnet(lite.smallest())), class_names=("dark", "left", "right"))
+    script = run_script(file, SEEN, file=sides.name)
+    assert answers(sides.parent, script, [tmp_path / "striped.png"]) == ["left"]
+
+
 def test_names_of_classes_are_data_whatever_they_hold(
     lite: SearchSpace,
     subnet: Callable[..., Subnet],

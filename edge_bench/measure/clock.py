@@ -5,10 +5,16 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import ClassVar
 
 
 class Clock(ABC):
-    """Two counters that only their differences mean anything of."""
+    """Two counters that only their differences mean anything of.
+
+    `of_this_machine` says whether other work on this machine can disturb what it times.
+    """
+
+    of_this_machine: ClassVar[bool] = True
 
     @abstractmethod
     def wall_ns(self) -> int:

@@ -86,6 +86,8 @@ class _Session(Session):
 
 
 class _ScriptClock(Clock):
+    of_this_machine = False
+
     def __init__(self) -> None:
         self.wall = 0
         self.away = 0

@@ -1,4 +1,4 @@
-"""Shared by all tests: a home folder of one's own, and where the real data lies."""
+"""Shared by all tests: a home folder of one's own, where the real data lies, tiny models and a tiny run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,27 @@ import pytest
 from edge_bench.files import HOME_VARIABLE, Home
 
 ROOT = Path(__file__).parents[1]
+# A supernet on scikit-learn's digits, trained in seconds.
+TINY = """
+name = "tiny"
+[space]
+kind = "lite"
+stem_width = 8
+widths = [8, 12]
+strides = [1, 2]
+depths = [1, 2]
+expands = [2, 3]
+head_width = 16
+resolutions = [8, 16]
+[data]
+kind = "digits"
+[training]
+epochs = 2
+batch_size = 32
+learning_rate = 0.01
+threads = 1
+device = "cpu"
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +102,26 @@ def tiny_tflite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tiny") / "tiny.tflite"
     path.write_bytes(bytes(builder.Output()))
     return path
+
+
+@pytest.fixture
+def run_file(tmp_path: Path) -> Path:
+    """The run file of a tiny supernet; skips where there is no digits data set."""
+    pytest.importorskip("edge_bench.data.digits")
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Home]:
+    """The folder and home of a tiny run that is finished; tests leave it as it is."""
+    pytest.importorskip("edge_bench.data.digits")
+    from supernet.run import load_run
+    from supernet.trainer import train
+
+    folder = tmp_path_factory.mktemp("trained")
+    path = folder / "tiny.toml"
+    path.write_text(TINY, encoding="utf-8")
+    home = Home(folder / "home")
+    return train(load_run(path), home=home, say=lambda line: None, interactive=False), home

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +16,15 @@ from converters.export import export_subnet
 from converters.formats.onnx import Onnx
 from edge_bench.cli import main
 from edge_bench.data import open_data, prepare
-from edge_bench.errors import ConversionError, DataError, ParityError
+from edge_bench.errors import INVALID_MODEL, ConversionError, DataError, ParityError
 from edge_bench.files import Home, sha256_of
 from edge_bench.measure.quality import accuracy
 from edge_bench.measure.sandbox import predict
 from edge_bench.records import Preprocessing, Subnet
 from edge_bench.store import ResultStore, now
+from supernet.extraction import extract_arch
 from supernet.network import ElasticNetwork, folded
+from supernet.run import read_record
 from supernet.spaces.lite import Lite
 
 SIZE = 8
@@ -75,9 +78,13 @@ def test_the_accuracy_told_is_that_of_the_file_itself(home: Home, subnet: Subnet
     assert (artifact.parity.tolerance is None) == (precision == "int8")
 
 
+@pytest.mark.parametrize("before", [{}, {"net-1-fp32.onnx": b"of before"}])
 def test_a_file_that_answers_otherwise_is_not_left_behind(
-    home: Home, subnet: Subnet, monkeypatch: pytest.MonkeyPatch
+    home: Home, subnet: Subnet, before: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    folder = home.artifacts / subnet.id
+    for name, content in before.items():
+        (folder / name).write_bytes(content)
     convert = Onnx.convert
 
     def wrong(self: Onnx, program: torch.export.ExportedProgram, target: Path) -> None:
@@ -94,7 +101,24 @@ def test_a_file_that_answers_otherwise_is_not_left_behind(
     monkeypatch.setattr(Onnx, "convert", wrong)
     with pytest.raises(ParityError, match="differs from the network"):
         export_subnet(subnet, home=home, format="onnx")
-    assert [file.name for file in (home.artifacts / subnet.id).iterdir()] == ["program.pt2"]
+    left = {file.name: file.read_bytes() for file in folder.iterdir() if file.name != "program.pt2"}
+    assert left == before
+
+
+@pytest.mark.parametrize("format", ["onnx", "tflite"])
+def test_int8_keeps_the_accuracy_of_a_trained_network(
+    trained: tuple[Path, Home], home: Home, format: str
+) -> None:
+    run, _ = trained
+    cut = extract_arch(run, read_record(run).search_space.largest(), home=home)
+    artifact = export_subnet(cut, home=home, format=format, precision="int8")
+    for split in ("selection", "test"):
+        before, after = cut.metric(split), artifact.metric(split)
+        # Far above chance, which is 0.1, so that there is something to lose.
+        assert before and after and before.value > 0.25
+        assert after.value == pytest.approx(before.value, abs=0.03)
+        assert after.examples == before.examples
+    assert artifact.parity and artifact.parity.tolerance is None and artifact.parity.max_abs_error > 0
 
 
 def test_a_program_that_is_not_the_recorded_one_is_not_loaded(home: Home, subnet: Subnet) -> None:
@@ -102,6 +126,9 @@ def test_a_program_that_is_not_the_recorded_one_is_not_loaded(home: Home, subnet
     with pytest.raises(ConversionError, match="is not the file that was saved") as told:
         export_subnet(subnet, home=home, format="onnx")
     assert told.value.hint == "cut it again: edge-bench extract net"
+    home.absolute(subnet.program).unlink()
+    with pytest.raises(ConversionError, match="is not at"):
+        export_subnet(subnet, home=home, format="onnx")
 
 
 def test_data_of_other_classes_is_refused(home: Home, subnet: Subnet) -> None:
@@ -113,19 +140,36 @@ def test_data_of_other_classes_is_refused(home: Home, subnet: Subnet) -> None:
 def test_what_is_there_and_whole_is_not_written_again(
     home: Home, subnet: Subnet, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def exported(*options: str) -> tuple[str, int]:
+    def is_written(*options: str) -> bool:
+        """Export; return whether the file is another than the one marked by a time of its own."""
         assert main(["export", subnet.id, "--format", "onnx", "--json", *options]) == 0
         (row,) = json.loads(capsys.readouterr().out)["artifacts"]
         file = home.absolute(row["file"])
-        return sha256_of(file), file.stat().st_mtime_ns
+        with ResultStore(home.store_url) as store:
+            (artifact,) = store.artifacts()
+        assert sha256_of(file) == artifact.digest
+        written = file.stat().st_mtime_ns != 0
+        os.utime(file, ns=(0, 0))
+        return written
 
-    first = exported()
-    assert exported() == first
-    assert exported("--force")[1] > first[1]
+    assert is_written()
+    assert not is_written()
+    assert is_written("--force")
     (file,) = (home.artifacts / subnet.id).glob("*.onnx")
     file.write_bytes(b"damaged")
-    assert exported()[0] != sha256_of(home.absolute(subnet.program))
-    assert file.read_bytes() != b"damaged"
+    os.utime(file, ns=(0, 0))
+    assert is_written()
+
+
+def test_what_fails_stops_no_other(home: Home, subnet: Subnet, capsys: pytest.CaptureFixture[str]) -> None:
+    with ResultStore(home.store_url) as store:
+        store.add(replace(subnet, id="net-0", program="artifacts/net-0/program.pt2"))
+    status = main(["export", "net-0", subnet.id, "--format", "onnx", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert status == INVALID_MODEL
+    assert [row["subnet"] for row in told["artifacts"]] == [subnet.id]
+    (failure,) = told["failures"]
+    assert failure["artifact"] == "net-0-onnx-fp32" and failure["status"] == status
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A tiny run on scikit-learn's digits, and the networks most tests look at."""
+"""The tiny run with values changed, and the spaces most tests look at."""
 
 from __future__ import annotations
 
@@ -8,32 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from edge_bench.files import Home
 from edge_bench.records import SearchSpace
 from supernet.run import RunConfig, load_run
 from supernet.spaces.lite import Lite
 from supernet.spaces.mobilenet_v3 import MobilenetV3
-
-TINY = """
-name = "tiny"
-[space]
-kind = "lite"
-stem_width = 8
-widths = [8, 12]
-strides = [1, 2]
-depths = [1, 2]
-expands = [2, 3]
-head_width = 16
-resolutions = [8, 16]
-[data]
-kind = "digits"
-[training]
-epochs = 2
-batch_size = 32
-learning_rate = 0.01
-threads = 1
-device = "cpu"
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -46,31 +24,9 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def run_file(tmp_path: Path) -> Path:
-    """The run file of a tiny supernet; skips where there is no digits data set."""
-    pytest.importorskip("edge_bench.data.digits")
-    path = tmp_path / "tiny.toml"
-    path.write_text(TINY, encoding="utf-8")
-    return path
-
-
-@pytest.fixture
 def tiny(run_file: Path) -> Callable[..., RunConfig]:
     """A function that gives the tiny run with some values changed."""
     return lambda *overrides: load_run(run_file, overrides)
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Home]:
-    """The folder and home of a tiny run that is finished; tests leave it as it is."""
-    pytest.importorskip("edge_bench.data.digits")
-    from supernet.trainer import train
-
-    folder = tmp_path_factory.mktemp("trained")
-    path = folder / "tiny.toml"
-    path.write_text(TINY, encoding="utf-8")
-    home = Home(folder / "home")
-    return train(load_run(path), home=home, say=lambda line: None, interactive=False), home
 
 
 @pytest.fixture(params=["lite", "mobilenet_v3", "mobilenet_v3_without_features"])

@@ -66,11 +66,12 @@ def subnet(home: Home) -> Subnet:
     return made
 
 
-@pytest.fixture
-def digits(trained: tuple[Path, Home], home: Home) -> Subnet:
-    """The largest network of a tiny run that was trained on digits."""
-    run, _ = trained
-    return extract_arch(run, read_record(run).search_space.largest(), home=home)
+@pytest.fixture(scope="module")
+def digits(trained: tuple[Path, Home]) -> Subnet:
+    """The largest network of a tiny run that was trained on digits; its program stays where it is."""
+    run, home = trained
+    cut = extract_arch(run, read_record(run).search_space.largest(), home=home)
+    return replace(cut, program=str(home.absolute(cut.program)))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])

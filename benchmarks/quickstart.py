@@ -142,7 +142,7 @@ def _of_a_trained_run(document: dict[str, Any]) -> list[report.Bar]:
             ),
             report.Bar(
                 name=f"predictor {runtime}, MAPE against a line through MACs",
-                floor=one["baseline_mape"],
+                floor=one["baseline"]["mape"],
                 figure=one["mape"],
                 unit="share",
                 at_most=True,

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch.export import ExportedProgram
 
+from converters import FORMATS, PRECISIONS
 from converters.chatter import silenced
 from converters.formats import Converter
 from converters.parity import compared, logits_of
@@ -30,8 +31,6 @@ from edge_bench.records.artifact import Format, Precision
 from edge_bench.records.subnet import Split
 from edge_bench.store import now
 
-FORMATS = "converters.formats"
-PRECISIONS = ("fp32", "int8")
 CALIBRATION_IMAGES = 256
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from edge_bench.choose.card import FORMATS
 from edge_bench.documents import digest
 from edge_bench.records import BenchmarkResult, Candidate, FittedPredictor, Metric, Subnet
 
@@ -23,7 +24,6 @@ COLUMNS = (
 ).split()
 _TEXT = "id name kind format precision runtime device source verdict warning task metric_name".split()
 _NUMBERS = "metric test latency_ms low_ms high_ms size_mb peak_memory_mb mmacs".split()
-_FORMATS = {"onnx": "ONNX", "tflite": "TFLite"}
 # Where on a decade a budget may be set: ten stops, near enough to evenly spaced on a log axis.
 _STOPS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 
@@ -74,7 +74,7 @@ def data_name(table: Mapping[str, Any]) -> str:
 
 def kind_of(format: str, precision: str) -> str:
     """Return what a colour stands for, e.g. "TFLite int8"."""
-    return f"{_FORMATS.get(format, format)} {precision}"
+    return f"{FORMATS.get(format, format)} {precision}"
 
 
 def matching(frame: pd.DataFrame, **wanted: Sequence[str]) -> pd.DataFrame:

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from edge_bench.files import HOME_VARIABLE, Home
+from edge_bench.records import SearchSpace
+from supernet.spaces.lite import Lite
+from supernet.spaces.mobilenet_v3 import MobilenetV3
 
 ROOT = Path(__file__).parents[1]
 # A supernet on scikit-learn's digits, trained in seconds.
@@ -104,6 +107,12 @@ def tiny_tflite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def tiny_toml() -> str:
+    """The text of a run file: a supernet on scikit-learn's digits, trained in seconds."""
+    return TINY
+
+
 @pytest.fixture
 def run_file(tmp_path: Path) -> Path:
     """The run file of a tiny supernet; skips where there is no digits data set."""
@@ -111,6 +120,25 @@ def run_file(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.toml"
     path.write_text(TINY, encoding="utf-8")
     return path
+
+
+@pytest.fixture(params=["lite", "mobilenet_v3", "mobilenet_v3_without_features"])
+def space(request: pytest.FixtureRequest) -> SearchSpace:
+    """A small space of each kind, with every kind of layer."""
+    if request.param == "lite":
+        return Lite(widths=(8, 12), strides=(1, 2), stem_width=8, head_width=24).build(
+            input_channels=1, classes=5
+        )
+    return MobilenetV3(
+        widths=(8, 16, 16),
+        strides=(2, 2, 1),
+        activations=("relu", "h_swish", "h_swish"),
+        squeeze_excite=(True, False, True),
+        depths=(1, 2),
+        head_width=24,
+        feature_width=0 if request.param.endswith("features") else 40,
+        resolutions=(16, 24),
+    ).build(input_channels=3, classes=5)
 
 
 @pytest.fixture(scope="session")

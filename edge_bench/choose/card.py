@@ -61,7 +61,7 @@ def _speed(chosen: Candidate, result: BenchmarkResult | None) -> str:
 
 
 def _ends(artifact: Artifact, subnet: Subnet) -> str:
-    used = artifact.preprocessing or subnet.preprocessing
+    used = subnet.preprocessing
     lines = [
         f"- {word} `{end.name}`: {end.dtype} {['any' if size is None else size for size in end.shape]}"
         + (f", real = {end.scale:.6g} × (raw − {end.zero_point})" if end.scale is not None else "")

@@ -204,6 +204,7 @@ def _nearest_miss(candidates: Sequence[Candidate], budget: Budget) -> tuple[str]
     told = [
         f"{word} {cost:.4g} {unit} against at most {limit:.4g}"
         for word, unit, cost, limit in _spent(nearest, budget)
+        if cost > limit
     ]
     return (f"nothing fits the budget; the nearest miss is {nearest.name} with {' and '.join(told)}",)
 
@@ -257,7 +258,7 @@ def _reasons(
     beaten = sum(chosen.dominates(one) for one in everything)
     if beaten:
         reasons.append(
-            f"Of the other {len(everything) - 1} it is as good and as fast as {beaten}, and better in one."
+            f"It dominates {beaten} of {len(everything) - 1} others: as good, as fast, and better in one."
         )
     reasons += _exchange(chosen, everything)
     return reasons

@@ -13,7 +13,7 @@ from edge_bench.errors import OK, ConfigError, EdgeBenchError, StoreError, did_y
 from edge_bench.files import Home, sha256_of
 from edge_bench.measure.benchmark import benchmark, runtime_for
 from edge_bench.measure.inspection import check_exists
-from edge_bench.records import Artifact, BenchmarkResult
+from edge_bench.records import THIS_MACHINE, Artifact, BenchmarkResult
 from edge_bench.store import ResultStore
 
 COLUMNS = (
@@ -182,7 +182,7 @@ def _targets(
     if options.all:
         measured = {
             (result.digest, result.runtime, result.threads, result.batch)
-            for result in store.results(device="this-machine")
+            for result in store.results(device=THIS_MACHINE)
         }
         for artifact in artifacts:
             file = home.absolute(artifact.file)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from converters import FORMATS, PRECISIONS
 from edge_bench import variants
 from edge_bench.commands import Command, Context, Outcome, table
 from edge_bench.commands.train import data_table
 from edge_bench.errors import ConfigError, EdgeBenchError, StoreError, did_you_mean
 from edge_bench.files import sha256_of
-from edge_bench.records import Artifact, Subnet
-
-FORMATS = "converters.formats"
-PRECISIONS = ("fp32", "int8")
+from edge_bench.records import Artifact, Metric, Subnet
 
 
 class Export(Command):
@@ -119,7 +118,7 @@ def wanted(given: Sequence[str], subnets: Sequence[Subnet]) -> list[Subnet]:
     if not subnets:
         raise ConfigError("there is no subnet in the store", hint="edge-bench extract RUN")
     if not given:
-        return [subnet for subnet in subnets if subnet.run == subnets[-1].run]
+        return subnets_of(subnets)
     for name in given:
         if name not in by_id:
             raise ConfigError(
@@ -129,9 +128,32 @@ def wanted(given: Sequence[str], subnets: Sequence[Subnet]) -> list[Subnet]:
     return [by_id[name] for name in dict.fromkeys(given)]
 
 
+def subnets_of(subnets: Sequence[Subnet], run: str | None = None) -> list[Subnet]:
+    """Return the subnets of the run that is named, by name or folder, or else of the newest run.
+
+    Args:
+        subnets: all there are, in the order of adding; at least one.
+        run: the name of a run or its folder.
+
+    Raises:
+        ConfigError: none is of that run; the nearest is named.
+    """
+    runs = list(dict.fromkeys(subnet.run for subnet in subnets))
+    name = Path(run).name if run else subnets[-1].run
+    if name not in runs:
+        raise ConfigError(
+            f"no subnet is of run '{name}'. Known: {', '.join(runs)}.{did_you_mean(name, runs)}"
+        )
+    return [subnet for subnet in subnets if subnet.run == name]
+
+
+def accuracies(metrics: Sequence[Metric]) -> dict[str, float]:
+    """Return each metric's value by split and name, e.g. "test_accuracy"."""
+    return {f"{metric.split}_{metric.name}": metric.value for metric in metrics}
+
+
 def artifact_row(artifact: Artifact) -> dict[str, Any]:
     """Return what is told of an artifact: a flat document; `parity` is in logits."""
-    accuracies = {f"{metric.split}_{metric.name}": metric.value for metric in artifact.metrics}
     return {
         "id": artifact.id,
         "subnet": artifact.subnet,
@@ -141,7 +163,7 @@ def artifact_row(artifact: Artifact) -> dict[str, Any]:
         "size_bytes": artifact.size_bytes,
         "parity": artifact.parity and artifact.parity.max_abs_error,
         "parity_batch_sizes": artifact.parity and list(artifact.parity.batch_sizes),
-        **accuracies,
+        **accuracies(artifact.metrics),
     }
 
 

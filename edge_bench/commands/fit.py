@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from edge_bench.choose.fitting import fit_predictor
+from edge_bench.choose.fitting import BASELINE, fit_predictor
 from edge_bench.choose.pick import RUNTIMES
 from edge_bench.commands import Command, Context, Outcome, table
-from edge_bench.errors import ConfigError, did_you_mean
-from edge_bench.records import ArchConfig, FittedPredictor, HeldOut, SearchSpace, Subnet, operators
+from edge_bench.commands.export import chosen, subnets_of
+from edge_bench.errors import ConfigError
+from edge_bench.records import THIS_MACHINE, ArchConfig, FittedPredictor, HeldOut, SearchSpace, operators
 
-DEVICE = "this-machine"
 SEED = 20240521
 # Two surveys of the same networks that differ by more than this were disturbed.
 AGREEMENT = 0.03
@@ -48,14 +48,14 @@ class Fit(Command):
         space = _space(options.run, context)
         drawn = draw(space, options.nets, options.held_out, seed=options.seed)
         rows: list[dict[str, Any]] = []
-        for runtime in _runtimes(options.runtimes):
+        for runtime in chosen(options.runtimes, known=sorted(RUNTIMES.values()), what="runtime"):
             surveyed = _survey(space, [*drawn.fitted, *drawn.held_out], runtime, options.threads, context)
             fitted = fit_predictor(
                 space,
                 drawn.fitted,
                 surveyed.latencies_ms[: len(drawn.fitted)],
                 kind=options.kind,
-                device=DEVICE,
+                device=THIS_MACHINE,
                 runtime=runtime,
                 threads=options.threads,
                 held_out_archs=drawn.held_out,
@@ -104,15 +104,15 @@ def draw(space: SearchSpace, nets: int, held_out: int, *, seed: int) -> Drawn:
     macs = {key: sum(one.macs for one in operators(space, arch)) for key, arch in pool.items()}
     ordered = sorted(pool, key=macs.__getitem__)
     targets = np.linspace(np.log(macs[ordered[0]]), np.log(macs[ordered[-1]]), wanted - len(extremes))
-    chosen: list[ArchConfig] = []
+    spread: list[ArchConfig] = []
     for target in targets:
         nearest = min(ordered, key=lambda key: abs(np.log(macs[key]) - target))
         ordered.remove(nearest)
-        chosen.append(pool[nearest])
-    places = set(generator.choice(len(chosen), size=held_out, replace=False).tolist())
+        spread.append(pool[nearest])
+    places = set(generator.choice(len(spread), size=held_out, replace=False).tolist())
     return Drawn(
-        fitted=extremes + [arch for place, arch in enumerate(chosen) if place not in places],
-        held_out=[arch for place, arch in enumerate(chosen) if place in places],
+        fitted=extremes + [arch for place, arch in enumerate(spread) if place not in places],
+        held_out=[arch for place, arch in enumerate(spread) if place in places],
     )
 
 
@@ -153,33 +153,16 @@ def _survey(
 def _space(run: str | None, context: Context) -> SearchSpace:
     with context.store() as store:
         subnets = store.subnets()
-    runs = list(dict.fromkeys(subnet.run for subnet in subnets))
-    if not runs:
+    if not subnets:
         raise ConfigError(
             "there is no subnet in the store, so no search space is known",
             hint="edge-bench train RUN.toml, then edge-bench extract RUN",
         )
-    name = Path(run).name if run else runs[-1]
-    of_run: list[Subnet] = [subnet for subnet in subnets if subnet.run == name]
-    if not of_run:
-        raise ConfigError(
-            f"no subnet is of run '{name}'. Known: {', '.join(runs)}.{did_you_mean(name, runs)}"
-        )
-    return of_run[-1].space
+    return subnets_of(subnets, run)[-1].space
 
 
-def _runtimes(text: str) -> list[str]:
-    known = sorted(RUNTIMES.values())
-    given = [word.strip() for word in text.split(",") if word.strip()]
-    for name in given:
-        if name not in known:
-            raise ConfigError(
-                f"unknown runtime '{name}'. Known: {', '.join(known)}.{did_you_mean(name, known)}"
-            )
-    return given
-
-
-def _row(fitted: FittedPredictor, surveyed: Surveyed) -> dict[str, Any]:
+def predictor_row(fitted: FittedPredictor) -> dict[str, Any]:
+    """Return what is told of a predictor; errors are those on networks that it was not fitted on."""
     return {
         "id": fitted.id,
         "device": fitted.device,
@@ -190,7 +173,13 @@ def _row(fitted: FittedPredictor, surveyed: Surveyed) -> dict[str, Any]:
         "fitted": fitted.fitted_networks,
         "held_out": fitted.held_out.networks,
         **_errors(fitted.held_out),
-        "baseline": {"kind": "line", **_errors(fitted.baseline)},
+        "baseline": {"kind": BASELINE, **_errors(fitted.baseline)},
+    }
+
+
+def _row(fitted: FittedPredictor, surveyed: Surveyed) -> dict[str, Any]:
+    return {
+        **predictor_row(fitted),
         "disagreement": surveyed.disagreement,
         "surveys": surveyed.surveys,
         "latency_range_ms": [min(surveyed.latencies_ms), max(surveyed.latencies_ms)],

@@ -15,10 +15,11 @@ from edge_bench.choose import pick as choosing
 from edge_bench.choose.card import model_card
 from edge_bench.choose.snippet import run_script
 from edge_bench.commands import Command, Context, Outcome, table
-from edge_bench.commands.export import export_subnets
+from edge_bench.commands.export import export_subnets, subnets_of
 from edge_bench.errors import ConfigError, NoCandidate, did_you_mean
 from edge_bench.files import explained
 from edge_bench.records import (
+    THIS_MACHINE,
     Artifact,
     BenchmarkResult,
     Budget,
@@ -28,7 +29,6 @@ from edge_bench.records import (
     Subnet,
 )
 
-DEVICE = "this-machine"
 PRESETS = get_args(choosing.Preset)
 
 
@@ -40,7 +40,7 @@ class Pick(Command):
     """
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--device", default=DEVICE, help=f"default: {DEVICE}")
+        parser.add_argument("--device", default=THIS_MACHINE, help=f"default: {THIS_MACHINE}")
         parser.add_argument("--max-latency-ms", type=float, metavar="MS", help="budget for the median")
         parser.add_argument("--max-size-mb", type=float, metavar="MB", help="budget for the file")
         parser.add_argument(
@@ -99,20 +99,16 @@ class _Known:
             results, predictors = store.results(), store.predictors()
         if not subnets:
             raise NoCandidate("there is nothing to pick from", hint="edge-bench quickstart")
-        runs = list(dict.fromkeys(subnet.run for subnet in subnets))
-        name = Path(run).name if run else runs[-1]
-        if name not in runs:
-            raise ConfigError(
-                f"no subnet is of run '{name}'. Known: {', '.join(runs)}.{did_you_mean(name, runs)}"
-            )
-        devices = sorted({DEVICE} | {one.device for one in results} | {one.device for one in predictors})
+        of_run = subnets_of(subnets, run)
+        devices = sorted(
+            {THIS_MACHINE} | {one.device for one in results} | {one.device for one in predictors}
+        )
         if device not in devices:
             raise ConfigError(
                 f"nothing is known of latencies on device '{device}'. Known: {', '.join(devices)}."
                 f"{did_you_mean(device, devices)}",
                 hint="edge-bench devices list",
             )
-        of_run = [subnet for subnet in subnets if subnet.run == name]
         ids = {subnet.id for subnet in of_run}
         return cls(
             device=device,

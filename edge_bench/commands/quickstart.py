@@ -17,16 +17,16 @@ from typing import Any
 import psutil
 
 from edge_bench import errors
-from edge_bench.choose.pick import candidates
+from edge_bench.choose.fitting import space_key
+from edge_bench.choose.pick import RUNTIMES, candidates
 from edge_bench.commands import Command, Context, Outcome
-from edge_bench.commands.export import artifact_row
+from edge_bench.commands.export import accuracies, artifact_row
+from edge_bench.commands.fit import predictor_row
 from edge_bench.errors import EdgeBenchError
-from edge_bench.records import Artifact, Candidate, Frontier, Subnet
+from edge_bench.records import THIS_MACHINE, Artifact, Candidate, FittedPredictor, Frontier, Subnet
 
 RUN_FILE = Path(__file__).with_suffix(".toml")
-DEVICE = "this-machine"
 EXTRACTED, EXPORTED = 20, 14
-RUNTIMES = {"onnxruntime", "litert"}
 
 
 class Quickstart(Command):
@@ -59,12 +59,12 @@ class Quickstart(Command):
             name = Path(run).name
             if len(job.subnets(name)) < EXTRACTED:
                 job.step("extract", name, "--count", str(EXTRACTED))
-            if not job.fitted():
+            if not set(RUNTIMES.values()) <= set(job.predictors(name)):
                 job.step("fit", "--run", name)
             job.step("export", *job.worth_exporting(name), "--format", "onnx,tflite")
             job.step("bench", "--all")
             budget = options.max_latency_ms or job.shown_budget_ms(name)
-            limit = ("--run", name, "--device", DEVICE, "--max-latency-ms", f"{budget:.4g}")
+            limit = ("--run", name, "--device", THIS_MACHINE, "--max-latency-ms", f"{budget:.4g}")
             first = job.step("pick", *limit)
             job.step("export", _subnet_of(first, job), "--format", "onnx,tflite", "--precision", "int8")
             job.step("bench", "--all")
@@ -73,7 +73,7 @@ class Quickstart(Command):
             "run": run,
             "subnets": [_subnet_row(subnet) for subnet in job.subnets(name)],
             "artifacts": [artifact_row(artifact) for artifact in job.artifacts(name)],
-            "fit": job.fit_document(),
+            "fit": {"predictors": [predictor_row(one) for one in job.predictors(name).values()]},
             "pick": picked,
             "budget_ms": budget,
             "front": _span(job.measured(name)),
@@ -117,16 +117,19 @@ class _Job:
         with self.context.store() as store:
             return [artifact for artifact in store.artifacts() if artifact.subnet in ids]
 
-    def fitted(self) -> bool:
+    def predictors(self, run: str) -> dict[str, FittedPredictor]:
+        """Return the newest single-thread predictor of each runtime for the run's search space."""
+        space = space_key(self.subnets(run)[0].space)
         with self.context.store() as store:
-            return {one.runtime for one in store.predictors(device=DEVICE)} >= RUNTIMES
+            known = store.predictors(device=THIS_MACHINE)
+        return {one.runtime: one for one in known if one.space == space and one.threads == 1}
 
     def candidates(self, run: str) -> list[Candidate]:
         """Return what the run offers on this machine, measured and predicted."""
         subnets, artifacts = self.subnets(run), self.artifacts(run)
         with self.context.store() as store:
-            results, predictors = store.results(device=DEVICE), store.predictors(device=DEVICE)
-        return candidates(subnets, artifacts, results, predictors, device=DEVICE)
+            results, predictors = store.results(device=THIS_MACHINE), store.predictors(device=THIS_MACHINE)
+        return candidates(subnets, artifacts, results, predictors, device=THIS_MACHINE)
 
     def measured(self, run: str) -> list[Candidate]:
         return [one for one in self.candidates(run) if one.source == "measured"]
@@ -152,25 +155,6 @@ class _Job:
     def shown_budget_ms(self, run: str) -> float:
         """Return two thirds of the slowest fp32 median: small enough that the largest net is too slow."""
         return max(one.latency_ms for one in self.measured(run) if one.precision == "fp32") * 2 / 3
-
-    def fit_document(self) -> dict[str, Any]:
-        with self.context.store() as store:
-            newest = {one.runtime: one for one in store.predictors(device=DEVICE)}
-        return {
-            "predictors": [
-                {
-                    "device": one.device,
-                    "runtime": one.runtime,
-                    "kind": one.kind,
-                    "held_out": one.held_out.networks,
-                    "mape": one.held_out.mape,
-                    "within_10_percent": one.held_out.within_10_percent,
-                    "spearman": one.held_out.spearman,
-                    "baseline_mape": one.baseline.mape,
-                }
-                for one in newest.values()
-            ]
-        }
 
 
 class _StepFailed(EdgeBenchError):
@@ -228,8 +212,7 @@ def _subnet_of(pick: dict[str, Any], job: _Job) -> str:
 
 
 def _subnet_row(subnet: Subnet) -> dict[str, Any]:
-    accuracy = {f"{metric.split}_{metric.name}": metric.value for metric in subnet.metrics}
-    return {"id": subnet.id, "params": subnet.params, "macs": subnet.macs, **accuracy}
+    return {"id": subnet.id, "params": subnet.params, "macs": subnet.macs, **accuracies(subnet.metrics)}
 
 
 def _span(measured: list[Candidate]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from edge_bench.measure.sandbox import run_job
 from edge_bench.measure.timing import Plan
 from edge_bench.measure.verdict import judge
 from edge_bench.measure.witness import Observed
-from edge_bench.records import Artifact, BenchmarkResult, TimingBlock
+from edge_bench.records import THIS_MACHINE, Artifact, BenchmarkResult, TimingBlock
 from edge_bench.store import now
 
 # Loading, checking and warming up a large model may take this long before anything is timed.
@@ -37,7 +37,7 @@ def benchmark(
     min_runs: int = 64,
     max_seconds: float = 5.0,
     artifact: Artifact | None = None,
-    device: str = "this-machine",
+    device: str = THIS_MACHINE,
     waiting: Callable[[], None] = lambda: None,
 ) -> BenchmarkResult:
     """Measure a model file on random inputs, back to back, and return the record.

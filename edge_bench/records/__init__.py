@@ -5,10 +5,11 @@ from edge_bench.records.artifact import Artifact, Parity, TensorSpec
 from edge_bench.records.frontier import Budget, Candidate, Frontier
 from edge_bench.records.operators import Operator, operators
 from edge_bench.records.prediction import FittedPredictor, HeldOut, Prediction
-from edge_bench.records.result import BenchmarkResult, TimingBlock
+from edge_bench.records.result import THIS_MACHINE, BenchmarkResult, TimingBlock
 from edge_bench.records.subnet import Metric, Preprocessing, Subnet
 
 __all__ = [
+    "THIS_MACHINE",
     "ArchConfig",
     "Artifact",
     "BenchmarkResult",

@@ -9,6 +9,8 @@ from typing import Any, Literal
 from edge_bench.records.artifact import Precision
 from edge_bench.statistics import percentile
 
+# The device that every command measures on unless another is named.
+THIS_MACHINE = "this-machine"
 Verdict = Literal["clean", "noisy", "throttled", "inconclusive"]
 
 

@@ -20,28 +20,9 @@ from edge_bench.errors import InvalidArch
 from edge_bench.measure.sandbox import predict
 from edge_bench.records import SearchSpace
 from supernet.network import ElasticNetwork, folded
-from supernet.spaces.lite import Lite
-from supernet.spaces.mobilenet_v3 import MobilenetV3
 
 # These cost no time of their own, or are another spelling of the same.
 IGNORED = {"Constant", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze"}
-
-
-@pytest.fixture(params=["lite", "mobilenet_v3"])
-def space(request: pytest.FixtureRequest) -> SearchSpace:
-    if request.param == "lite":
-        return Lite(widths=(8, 12), strides=(1, 2), stem_width=8, head_width=16).build(
-            input_channels=1, classes=5
-        )
-    return MobilenetV3(
-        widths=(8, 16, 16),
-        strides=(2, 2, 1),
-        activations=("relu", "h_swish", "h_swish"),
-        squeeze_excite=(True, False, True),
-        depths=(1, 2),
-        head_width=24,
-        resolutions=(16, 24),
-    ).build(input_channels=3, classes=5)
 
 
 def test_both_formats_of_a_sketch_answer_alike(space: SearchSpace, tmp_path: Path) -> None:

@@ -18,21 +18,6 @@ from edge_bench.choose.snippet import run_script
 from edge_bench.files import HOME_VARIABLE, Home
 from edge_bench.store import ResultStore
 
-TINY = """
-name = "tiny"
-[space]
-kind = "lite"
-stem_width = 8
-widths = [8, 12]
-strides = [1, 2]
-depths = [1, 2]
-expands = [2, 3]
-head_width = 16
-resolutions = [8, 16]
-[training]
-epochs = 2
-threads = 1
-"""
 BENCH_FIELDS = (
     "model format runtime threads precision p50_ms p50_low_ms p50_high_ms p90_ms p99_ms load_ms first_ms "
     "peak_memory_mb runs verdict verdict_cause"
@@ -46,9 +31,9 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, tiny_toml: str) -> Path:
     made = tmp_path_factory.mktemp("main-job")
-    (made / "tiny.toml").write_text(TINY, encoding="utf-8")
+    (made / "tiny.toml").write_text(tiny_toml, encoding="utf-8")
     return made
 
 

@@ -105,5 +105,7 @@ def test_a_damaged_run_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [path.name for path in sorted(EXAMPLES.glob("*.toml"))])
 def test_every_example_is_a_run_file(name: str) -> None:
-    pytest.importorskip("edge_bench.data.digits")
-    load_run(EXAMPLES / name)
+    run = load_run(EXAMPLES / name)
+    assert run.data["kind"] == name.removesuffix(".toml")
+    # What it describes can be opened: a space with networks in it.
+    assert run.open_space().build(input_channels=1, classes=2).size() > 1

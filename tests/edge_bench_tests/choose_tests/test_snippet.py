@@ -49,6 +49,15 @@ def sides(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def script_of(
+    lite: SearchSpace, subnet: Callable[..., Subnet], artifact: Callable[..., Artifact], sides: Path
+) -> Callable[..., str]:
+    """A function that gives the script for `sides`, its three classes named."""
+    made = artifact(subnet(lite.smallest()))
+    return lambda *names: run_script(replace(made, class_names=names), SEEN, file=sides.name)
+
+
 def answers(folder: Path, script: str, images: list[Path]) -> list[str]:
     """Run the script from elsewhere and return what it prints after each image's name."""
     (folder / "run_model.py").write_text(script, encoding="utf-8")
@@ -84,47 +93,32 @@ def drawn(folder: Path) -> list[Path]:
 
 
 def test_the_script_prints_each_image_s_class(
-    lite: SearchSpace,
-    subnet: Callable[..., Subnet],
-    artifact: Callable[..., Artifact],
-    sides: Path,
-    tmp_path: Path,
+    script_of: Callable[..., str], sides: Path, tmp_path: Path
 ) -> None:
-    file = replace(artifact(subnet(lite.smallest())), class_names=("dark", "left", "right"))
-    script = run_script(file, SEEN, file=sides.name)
+    script = script_of("dark", "left", "right")
     assert answers(sides.parent, script, drawn(tmp_path)) == ["dark", "left", "right"]
 
 
 def test_the_script_resizes_with_antialiasing_as_training_did(
-    lite: SearchSpace,
-    subnet: Callable[..., Subnet],
-    artifact: Callable[..., Artifact],
-    sides: Path,
-    tmp_path: Path,
+    script_of: Callable[..., str], sides: Path, tmp_path: Path
 ) -> None:
     # Three of four columns are bright on the left; the dark one is that which a nearest pixel would see.
     pixels = np.zeros((16, 16), np.uint8)
     pixels[:, :8] = np.where(np.arange(8) % 4 == 2, 0, 255)
     Image.fromarray(pixels).save(tmp_path / "striped.png")
-    file = replace(artifact(subnet(lite.smallest())), class_names=("dark", "left", "right"))
-    script = run_script(file, SEEN, file=sides.name)
+    script = script_of("dark", "left", "right")
     assert answers(sides.parent, script, [tmp_path / "striped.png"]) == ["left"]
 
 
 def test_names_of_classes_are_data_whatever_they_hold(
-    lite: SearchSpace,
-    subnet: Callable[..., Subnet],
-    artifact: Callable[..., Artifact],
-    sides: Path,
-    tmp_path: Path,
+    script_of: Callable[..., str], sides: Path, tmp_path: Path
 ) -> None:
     names = (
         "it's \"two\" '''three''' \"\"\"",
         'line\nbreak\\n\\"); raise SystemExit(9) #',
         "$file ${size} $$ % { } é 数",
     )
-    file = replace(artifact(subnet(lite.smallest())), class_names=names)
-    script = run_script(file, SEEN, file=sides.name)
+    script = script_of(*names)
     assert answers(sides.parent, script, drawn(tmp_path)) == list(names)
 
 

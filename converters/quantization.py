@@ -7,6 +7,7 @@ memory they take, ends with the child.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,9 +36,9 @@ def in_child(method: str, source: Path, target: Path, inputs: Inputs) -> None:
         ConversionError: the library failed, or died.
     """
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as folder:
-        kept = Path(folder) / "inputs.npy"
+        kept, made = Path(folder) / "inputs.npy", Path(folder) / f"int8{source.suffix}"
         np.save(kept, inputs)
-        command = [sys.executable, "-m", __name__, method, str(source), str(target), str(kept)]
+        command = [sys.executable, "-m", __name__, method, str(source), str(made), str(kept)]
         try:
             ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -45,10 +46,13 @@ def in_child(method: str, source: Path, target: Path, inputs: Inputs) -> None:
                 f"quantizing '{source.name}' took more than {TIMEOUT_S} s",
                 hint="calibrate on fewer or smaller images",
             ) from None
-    if ended.returncode:
-        lines = [line for line in ended.stderr.splitlines() if line.strip()]
-        told = lines[-1].strip() if lines else f"the child ended with status {ended.returncode}"
-        raise ConversionError(f"'{source.name}' cannot be quantized: {told}")
+        if ended.returncode:
+            lines = [line for line in ended.stderr.splitlines() if line.strip()]
+            told = lines[-1].strip() if lines else f"the child ended with status {ended.returncode}"
+            raise ConversionError(f"'{source.name}' cannot be quantized: {told}")
+        # Copied here, so that a disk which refuses the file is not taken for a network that cannot
+        # be quantized.
+        shutil.copyfile(made, target)
 
 
 def onnx_qdq(source: Path, target: Path, inputs: Inputs) -> None:

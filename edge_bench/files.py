@@ -110,6 +110,7 @@ def refused(error: OSError) -> str | None:
     return {
         errno.ENOSPC: "no space left on the disk",
         errno.EDQUOT: "the disk quota is used up",
+        errno.EFBIG: "the file is larger than this process may write",
         errno.EROFS: "the disk is read-only",
         errno.EACCES: "no permission",
         errno.EPERM: "not permitted",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialized
 from torch import Tensor, nn
 
 from edge_bench.documents import canonical_json, from_document
@@ -42,7 +42,8 @@ def save(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progr
     tensors["random.torch"] = torch.get_rng_state()
     with atomic_path(path) as temporary:
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(contiguous, temporary, metadata={"progress": canonical_json(progress)})
+        # Through memory: what the library itself writes to a full disk ends in an error of its own.
+        temporary.write_bytes(serialized(contiguous, metadata={"progress": canonical_json(progress)}))
 
 
 def read_progress(path: Path, *, run: str) -> Progress | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -228,4 +229,7 @@ def _save_program(network: nn.Module, shape: tuple[int, int, int], path: Path) -
     example = torch.zeros(2, *shape)
     network = network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    torch.export.save(program, path)
+    # Through memory: on a full disk torch ends the whole process.
+    saved = io.BytesIO()
+    torch.export.save(program, saved)
+    path.write_bytes(saved.getvalue())

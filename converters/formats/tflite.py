@@ -35,10 +35,12 @@ class TFLite(Converter):
         try:
             with silenced():
                 converted = litert_torch.convert(_ChannelsLast(program), sample_kwargs={"image": image})
-                converted.export(str(target))
+                content = converted.model_content()
         # The converter lets the errors of torch, MLIR and its own passes through.
         except Exception as error:
             raise failed(self.format, error) from error
+        # Not the converter's own way to a file: on a full disk that ends the whole process.
+        target.write_bytes(content)
 
     def quantize(self, source: Path, target: Path, calibration: npt.NDArray[np.float32]) -> None:
         quantization.in_child("tflite", source, target, self.layout(calibration))

@@ -21,6 +21,7 @@ from supernet.network import ElasticNetwork, folded
 from supernet.spaces.lite import Lite
 
 SIZE, CHANNELS, CLASSES = 12, 3, 5
+FULL = Path("/dev/full")
 
 
 @torch.library.custom_op("edge_bench_tests::of_no_format", mutates_args=())
@@ -124,3 +125,13 @@ def test_onnx_refuses_a_program_whose_batch_is_fixed(tmp_path: Path) -> None:
         Onnx().convert(fixed, tmp_path / "fixed.onnx")
     assert "dynamic batch" in told.value.hint
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no device that is always full")
+def test_a_full_disk_is_an_error_of_the_disk_and_not_of_the_network(
+    converter: Converter, file: Path, program: ExportedProgram, inputs: np.ndarray
+) -> None:
+    with pytest.raises(OSError, match="No space left"):
+        converter.convert(program, FULL)
+    with pytest.raises(OSError, match="No space left"):
+        converter.quantize(file, FULL, inputs)

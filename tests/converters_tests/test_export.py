@@ -67,9 +67,9 @@ def subnet(home: Home) -> Subnet:
 
 
 @pytest.fixture(scope="module")
-def digits(trained: tuple[Path, Home]) -> Subnet:
-    """The largest network of a tiny run that was trained on digits; its program stays where it is."""
-    run, home = trained
+def digits(trained: tuple[Path, Home], tmp_path_factory: pytest.TempPathFactory) -> Subnet:
+    """The largest network of a tiny run that was trained on digits, its program in a home of its own."""
+    run, home = trained[0], Home(tmp_path_factory.mktemp("cut"))
     cut = extract_arch(run, read_record(run).search_space.largest(), home=home)
     return replace(cut, program=str(home.absolute(cut.program)))
 

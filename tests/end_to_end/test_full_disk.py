@@ -44,6 +44,6 @@ def test_training_says_so_and_leaves_no_part_of_a_checkpoint(home: Home, run_fil
 
 
 def test_extracting_says_so_and_leaves_no_part_of_a_program(home: Home, trained: tuple[Path, Home]) -> None:
-    shutil.copytree(trained[1].root, home.root)
+    shutil.copytree(trained[1].runs, home.runs)
     refused(home, "extract", trained[0].name, "--count", "2", "--screen", "0")
     assert not list(home.root.rglob("program.pt2"))

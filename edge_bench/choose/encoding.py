@@ -14,6 +14,8 @@ Rows = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]
 
 CHUNK = 65_536
+# An index that no gene has.
+ABSENT = 255
 
 
 class Encoding:
@@ -43,8 +45,10 @@ class Encoding:
                 expands.append(len(choices) + 1)
                 choices += [len(stage.kernels), len(stage.expands)]
                 stages.append(number)
-        if max(choices) > 256:
-            raise ValueError(f"a choice of space '{space.name}' has {max(choices)} values; at most 256 fit")
+        if max(choices) > ABSENT:
+            raise ValueError(
+                f"a choice of space '{space.name}' has {max(choices)} values; at most {ABSENT} fit"
+            )
         self.choices: Indices = np.array(choices, np.int64)
         self.depth_columns: Indices = np.array(depths, np.int64)
         self.kernel_columns: Indices = np.array(kernels, np.int64)
@@ -52,7 +56,15 @@ class Encoding:
         self.stages: Indices = np.array(stages, np.int64)
         self._ranks = np.concatenate([np.arange(max(stage.depths)) for stage in space.stages])
         self._depths = [np.array(stage.depths, np.int64) for stage in space.stages]
-        self._one_hot_starts, self.one_hot_width = self._one_hot_layout()
+        pairs = zip(kernels, expands, strict=True)
+        seen = [0, *(column for pair in pairs for column in pair)]
+        self._one_hot_columns = np.repeat(seen, self.choices[seen])
+        self._one_hot_values = np.concatenate([np.arange(choices[one]) for one in seen]).astype(np.uint8)
+
+    @property
+    def one_hot_width(self) -> int:
+        """How many inputs `one_hot` gives."""
+        return len(self._one_hot_columns)
 
     @property
     def columns(self) -> int:
@@ -135,14 +147,11 @@ class Encoding:
 
         That is how once-for-all's accuracy predictor sees a network (Cai et al., 2020, section 3.4).
         """
-        encoded = np.zeros((len(rows), self.one_hot_width), np.float32)
-        at = np.arange(len(rows))
-        encoded[at, rows[:, 0]] = 1.0
         there = self.present(rows)
-        for place in range(self.places):
-            for column in (self.kernel_columns[place], self.expand_columns[place]):
-                encoded[at, self._one_hot_starts[column] + rows[:, column]] = there[:, place]
-        return encoded
+        marked = rows.copy()
+        for columns in (self.kernel_columns, self.expand_columns):
+            marked[:, columns] = np.where(there, rows[:, columns], ABSENT)
+        return np.equal(marked[:, self._one_hot_columns], self._one_hot_values).astype(np.float32)
 
     def options(self, stage: int) -> Rows:
         """Return every choice of one stage [options, its columns], canonical, in ascending order.
@@ -177,14 +186,6 @@ class Encoding:
             for column, option, digit in zip(self.depth_columns, options, digits[1:], strict=True):
                 rows[:, column : column + option.shape[1]] = option[digit]
             yield rows
-
-    def _one_hot_layout(self) -> tuple[dict[int, int], int]:
-        starts, width = {0: 0}, int(self.choices[0])
-        for pair in zip(self.kernel_columns.tolist(), self.expand_columns.tolist(), strict=True):
-            for column in pair:
-                starts[column] = width
-                width += int(self.choices[column])
-        return starts, width
 
     def _check(self, rows: Rows) -> None:
         if rows.ndim != 2 or rows.shape[1] != self.columns:

@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file of weights, optimizer state and random state; nothing pickled."""
+"""Checkpoints: weights, their average, optimizer and random state in one safetensors file; no pickle."""
 
 from __future__ import annotations
 
@@ -14,36 +14,50 @@ from torch import Tensor, nn
 from edge_bench.documents import canonical_json, from_document
 from edge_bench.errors import ConfigError, TrainingError
 from edge_bench.files import atomic_path
+from supernet.averaging import WeightAverage
 
 HINT_RESTART = "remove that file and run the same command to train from the start"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a run has come. `step` counts finished optimizer steps, `seconds` the time they took."""
+    """How far a run has come. `step` counts finished optimizer steps, `seconds` the time they took and
+    `core_seconds` the processor time of all threads (of the first process).
+    """
 
     run: str
     step: int
     steps: int
     seconds: float
+    core_seconds: float = 0.0
 
     @property
     def finished(self) -> bool:
         return self.step >= self.steps
 
 
-def save(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+def save(
+    path: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    average: WeightAverage | None = None,
+) -> None:
     """Replace the checkpoint at `path`, whole or not at all."""
     tensors = {f"weights.{name}": tensor for name, tensor in network.state_dict().items()}
     for name, parameter in network.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             if isinstance(value, Tensor):
                 tensors[f"optimizer.{name}.{key}"] = value
+    if average is not None:
+        tensors |= {f"average.{name}": tensor for name, tensor in average.tensors.items()}
     tensors["random.torch"] = torch.get_rng_state()
-    with atomic_path(path) as temporary:
-        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        # Through memory: what the library itself writes to a full disk ends in an error of its own.
-        temporary.write_bytes(serialized(contiguous, metadata={"progress": canonical_json(progress)}))
+    _write(path, tensors, {"progress": canonical_json(progress)})
+
+
+def save_weights(path: Path, network: nn.Module) -> None:
+    """Replace the file at `path` by the weights alone, whole or not at all; `restore` reads it."""
+    _write(path, {f"weights.{name}": tensor for name, tensor in network.state_dict().items()}, {})
 
 
 def read_progress(path: Path, *, run: str) -> Progress | None:
@@ -68,8 +82,15 @@ def read_progress(path: Path, *, run: str) -> Progress | None:
     return progress
 
 
-def restore(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
-    """Load weights, and with an `optimizer` its state and torch's random state too, in place.
+def restore(
+    path: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer | None = None,
+    average: WeightAverage | None = None,
+) -> None:
+    """Load weights in place, and with an `optimizer` all that training goes on from.
+
+    Without an `optimizer` the network gets the average of the weights where the file has one.
 
     Raises:
         TrainingError: the file is damaged, or does not fit the network.
@@ -79,9 +100,9 @@ def restore(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer | N
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError) as error:
         raise _damaged(path, error) from error
-    weights = {name[8:]: tensor for name, tensor in tensors.items() if name.startswith("weights.")}
+    averaged, weights = _under("average.", tensors), _under("weights.", tensors)
     try:
-        network.load_state_dict(weights)
+        network.load_state_dict(weights if optimizer else {**weights, **averaged})
     except RuntimeError as error:
         words = " ".join(str(error).split())[:200]
         raise TrainingError(
@@ -93,6 +114,20 @@ def restore(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer | N
             if state:
                 optimizer.state[parameter] = state
         torch.set_rng_state(tensors["random.torch"])
+    if average is not None:
+        for name, tensor in average.tensors.items():
+            tensor.copy_(averaged.get(name, weights[name]))
+
+
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    with atomic_path(path) as temporary:
+        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        # Through memory: what the library itself writes to a full disk ends in an error of its own.
+        temporary.write_bytes(serialized(contiguous, metadata=metadata))
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _state_of(name: str, tensors: dict[str, Tensor], parameter: Tensor) -> dict[str, Tensor]:

@@ -1,4 +1,8 @@
-"""In-place distillation: the largest net learns the labels and teaches the rest (Yu & Huang, 2019)."""
+"""What a network of a step learns: the labels, or a teacher's answers beside them.
+
+The teacher is the largest network of the same step (in-place distillation, Yu & Huang, 2019) or a
+frozen one (once-for-all, Cai et al., 2020).
+"""
 
 from __future__ import annotations
 
@@ -12,21 +16,28 @@ def label_loss(logits: Tensor, labels: Tensor, *, smoothing: float) -> Tensor:
 
 
 def student_loss(
-    logits: Tensor, labels: Tensor, teacher: Tensor, *, weight: float, smoothing: float
+    logits: Tensor,
+    labels: Tensor,
+    teacher: Tensor,
+    *,
+    teacher_weight: float,
+    label_weight: float,
+    smoothing: float,
 ) -> Tensor:
-    """Return what a smaller network learns from.
+    """Return what a taught network learns from.
 
     Args:
         logits: its answer [n, classes].
         labels: the truth [n].
-        teacher: the largest network's answer [n, classes] to the same images; no gradient flows
-            into it. The temperature is 1.
-        weight: share of the teacher; the labels have the rest.
+        teacher: the teacher's answer [n, classes] to the same images; no gradient flows into it.
+            The temperature is 1.
+        teacher_weight: factor of the cross-entropy against the teacher's probabilities.
+        label_weight: factor of the cross-entropy against the labels.
         smoothing: label smoothing of the labels' part.
     """
-    if weight == 0:
-        return label_loss(logits, labels, smoothing=smoothing)
-    taught = F.cross_entropy(logits, teacher.detach().softmax(1))
-    if weight == 1:
-        return taught
-    return weight * taught + (1 - weight) * label_loss(logits, labels, smoothing=smoothing)
+    parts = []
+    if teacher_weight:
+        parts.append(teacher_weight * F.cross_entropy(logits, teacher.detach().softmax(1)))
+    if label_weight or not parts:
+        parts.append(label_weight * label_loss(logits, labels, smoothing=smoothing))
+    return sum(parts[1:], parts[0])

@@ -33,12 +33,22 @@ class TrainingImages:
         return len(self.images.labels)
 
     def batch(
-        self, rows: npt.NDArray[np.int64], resolution: int, generator: np.random.Generator
+        self,
+        rows: npt.NDArray[np.int64],
+        resolution: int,
+        generator: np.random.Generator,
+        *,
+        share: slice = slice(None),
     ) -> tuple[Tensor, Tensor]:
-        """Return augmented inputs [n, channels, r, r] (channels last in memory) and labels [n]."""
-        pixels = augmented(self._pixels(rows, resolution), self.augmentation, generator)
+        """Return augmented inputs [n, channels, r, r] (channels last in memory) and labels [n].
+
+        Of a batch of `rows` those of `share`; an image's augmentation does not depend on the share.
+        """
+        drawn = Augmentation.draw(self.augmentation, len(rows), resolution, generator)
+        own = rows[share]
+        pixels = drawn.of(share).apply(self._pixels(own, resolution))
         inputs = prepare(pixels, replace(self.preprocessing, size=resolution))
-        labels = torch.from_numpy(self.images.labels[rows])
+        labels = torch.from_numpy(self.images.labels[own])
         return torch.from_numpy(inputs).contiguous(memory_format=torch.channels_last), labels
 
     def _pixels(self, rows: npt.NDArray[np.int64], resolution: int) -> npt.NDArray[np.uint8]:
@@ -112,27 +122,55 @@ class JudgingImages:
         return self._read[key]
 
 
-def augmented(
-    pixels: npt.NDArray[np.uint8], kind: str, generator: np.random.Generator
-) -> npt.NDArray[np.uint8]:
-    """Return images [n, s, s, c] shifted by up to an eighth of their side over a black border
-    ("crop"), and each second one mirrored as well ("crop_flip"); unchanged for "none".
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """What is done to each image of a batch: a shift [n] each way, and whether it is mirrored [n].
+
+    `None` leaves the images as they are.
     """
-    if kind == "none":
-        return pixels
-    count, side = pixels.shape[:2]
-    edge = max(1, side // 8)
-    padded = np.pad(pixels, ((0, 0), (edge, edge), (edge, edge), (0, 0)))
-    down, right = generator.integers(0, 2 * edge + 1, size=(2, count))
-    columns = np.broadcast_to(np.arange(side), (count, side))
-    if kind == "crop_flip":
-        columns = np.where(generator.random((count, 1)) < 0.5, columns[:, ::-1], columns)
-    rows = down[:, None] + np.arange(side)
-    columns = right[:, None] + columns
-    shifted: npt.NDArray[np.uint8] = padded[
-        np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]
-    ]
-    return shifted
+
+    edge: int
+    down: npt.NDArray[np.int64] | None = None
+    right: npt.NDArray[np.int64] | None = None
+    mirrored: npt.NDArray[np.bool_] | None = None
+
+    @classmethod
+    def draw(cls, kind: str, count: int, side: int, generator: np.random.Generator) -> Augmentation:
+        """Draw for `count` images: shifts by up to an eighth of their side over a black border
+        ("crop"), and each second one mirrored as well ("crop_flip"); nothing for "none".
+        """
+        edge = max(1, side // 8)
+        if kind == "none":
+            return cls(edge=edge)
+        down, right = generator.integers(0, 2 * edge + 1, size=(2, count))
+        mirrored = generator.random(count) < 0.5 if kind == "crop_flip" else None
+        return cls(edge=edge, down=down, right=right, mirrored=mirrored)
+
+    def of(self, share: slice) -> Augmentation:
+        """Return what is done to a part of the batch."""
+        if self.down is None or self.right is None:
+            return self
+        mirrored = None if self.mirrored is None else self.mirrored[share]
+        return Augmentation(
+            edge=self.edge, down=self.down[share], right=self.right[share], mirrored=mirrored
+        )
+
+    def apply(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Return images [n, s, s, c], augmented."""
+        if self.down is None or self.right is None:
+            return pixels
+        count, side = pixels.shape[:2]
+        edge = self.edge
+        padded = np.pad(pixels, ((0, 0), (edge, edge), (edge, edge), (0, 0)))
+        columns = np.broadcast_to(np.arange(side), (count, side))
+        if self.mirrored is not None:
+            columns = np.where(self.mirrored[:, None], columns[:, ::-1], columns)
+        rows = self.down[:, None] + np.arange(side)
+        columns = self.right[:, None] + columns
+        shifted: npt.NDArray[np.uint8] = padded[
+            np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]
+        ]
+        return shifted
 
 
 def _mean_of_squares(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from edge_bench import config, variants
 from edge_bench.data import DataSource, open_data
@@ -16,24 +16,31 @@ from edge_bench.documents import digest, from_document, to_document
 from edge_bench.errors import ConfigError, TrainingError, did_you_mean
 from edge_bench.files import Home
 from edge_bench.records import Preprocessing, SearchSpace
-from supernet.phases import Phase
+from supernet.phases import DIMENSIONS, Phase
+from supernet.schedules import Schedule
 from supernet.spaces import Space
 
-SPACES = "supernet.spaces"
+SPACES, SCHEDULES = "supernet.spaces", "supernet.schedules"
 RUN_FILE, LOG_FILE, SUMMARY_FILE = "run.json", "log.jsonl", "summary.json"
-CHECKPOINT_FILE = "checkpoint.safetensors"
+CHECKPOINT_FILE, TEACHER_FILE = "checkpoint.safetensors", "teacher.safetensors"
+DEFAULT_SCHEDULE = {"kind": "sandwich"}
+
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """The `[training]` table.
 
-    `warmup` is the share of each phase's steps in which the learning rate rises from zero; from
-    there it falls to zero along a cosine. `weight_decay` spares biases and batch norms.
-    `random_subnets` are drawn for each step beside the largest and the smallest; `distillation` is
-    the weight of the largest network's answer, against that of the labels, in what the others learn.
-    `threads` of 0 means every core this process may use. `checkpoint_steps` of 0 saves at the end
-    of each epoch only.
+    `batch_size` is the sum over all processes. `warmup` is the share of a learning-rate curve's steps
+    in which the rate rises from zero; from there it falls to zero along a cosine. `weight_decay`
+    spares biases and batch norms. `random_subnets` are drawn for each step beside the largest and
+    the smallest; `distillation` is the weight of the teacher's answer, against that of the labels, in
+    what the others learn. `average` is the decay of the moving average of the weights, which is what
+    is judged and cut (0: the weights themselves). `threads` of 0 means every core this process may
+    use. On CUDA, layers compute in bfloat16 unless `mixed_precision` is false; on the CPU never.
+    `synchronise_batch_norm` takes batch statistics over all processes. `checkpoint_steps` of 0 saves
+    at the end of each epoch only.
     """
 
     epochs: int = 20
@@ -46,7 +53,10 @@ class Training:
     warmup: float = 0.25
     random_subnets: int = 2
     distillation: float = 1.0
+    average: float = 0.0
     augmentation: Literal["as_data", "none", "crop", "crop_flip"] = "as_data"
+    mixed_precision: bool = True
+    synchronise_batch_norm: bool = True
     threads: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_steps: int = 0
@@ -55,22 +65,26 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """A run file. `[space]` and `[data]` name a `kind` and hold that kind's options.
+    """A run file. `[space]`, `[data]` and `[schedule]` name a `kind` and hold that kind's options.
 
-    Without `[[phases]]` there is one phase of `training.epochs` in which every dimension is open.
+    The schedule makes phases of `training.epochs`; `[[phases]]` take the place of both.
     """
 
     name: str
     seed: int = 0
     space: Mapping[str, Any] = field(default_factory=lambda: {"kind": "lite"})
     data: Mapping[str, Any] = field(default_factory=lambda: {"kind": "digits"})
+    schedule: Mapping[str, Any] = field(default_factory=lambda: dict(DEFAULT_SCHEDULE))
     training: Training = field(default_factory=Training)
     phases: tuple[Phase, ...] = ()
 
     @property
-    def schedule(self) -> tuple[Phase, ...]:
+    def planned(self) -> tuple[Phase, ...]:
         """The phases that training goes through, in order."""
-        return self.phases or (Phase(name="supernet", epochs=self.training.epochs),)
+        training = self.training
+        return self.phases or self.open_schedule().phases(
+            epochs=training.epochs, learning_rate=training.learning_rate
+        )
 
     @property
     def digest(self) -> str:
@@ -89,10 +103,17 @@ class RunConfig:
         """Return the `[data]` variant; `ConfigError` names an unknown kind or option."""
         return open_data(self.data)
 
+    def open_schedule(self) -> Schedule:
+        """Return the `[schedule]` variant; `ConfigError` names an unknown kind or option."""
+        return _open(Schedule, SCHEDULES, "schedule", self.schedule)
+
     def _chosen(self) -> dict[str, Any]:
         chosen = _non_defaults(self)
-        for table, opened in (("space", self.open_space()), ("data", self.open_data())):
-            chosen[table] = {"kind": getattr(self, table)["kind"], **_non_defaults(opened)}
+        opened = {"space": self.open_space(), "data": self.open_data(), "schedule": self.open_schedule()}
+        for table, variant in opened.items():
+            chosen[table] = {"kind": getattr(self, table)["kind"], **_non_defaults(variant)}
+        if chosen["schedule"] == DEFAULT_SCHEDULE:
+            del chosen["schedule"]
         return chosen
 
 
@@ -127,22 +148,19 @@ def checked(run: RunConfig) -> RunConfig:
 
 def open_space(table: Mapping[str, Any]) -> Space:
     """Return the space that a `[space]` table describes: `kind` and that kind's options."""
-    options = dict(table)
-    kind = options.pop("kind", None)
-    if not isinstance(kind, str):
-        raise ConfigError('[space] must name a kind, e.g. kind = "lite"')
-    return from_document(variants.load(Space, SPACES, kind), options, where="space")
+    return _open(Space, SPACES, "space", table)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """`run.json`: the complete configuration, what was learned of the data, and versions.
+    """`run.json`: the complete configuration, its phases, what was learned of the data, and versions.
 
     `images` is the number of training images and `skipped` of files left out as unreadable.
     """
 
     config: RunConfig
     digest: str
+    phases: tuple[Phase, ...] = ()
     search_space: SearchSpace
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
@@ -194,8 +212,25 @@ def record_document(record: RunRecord) -> str:
     return json.dumps(to_document(record), indent=1, allow_nan=False) + "\n"
 
 
+def _open(role: type[V], package: str, table: str, given: Mapping[str, Any]) -> V:
+    options = dict(given)
+    kind = options.pop("kind", None)
+    if not isinstance(kind, str):
+        known = variants.names(package)
+        raise ConfigError(f'[{table}] must name a kind, e.g. kind = "{known[0]}"')
+    return from_document(variants.load(role, package, kind), options, where=table)
+
+
 def _check_training(run: RunConfig) -> None:
     table = run.training
+    if run.phases and dict(run.schedule) != DEFAULT_SCHEDULE:
+        raise ConfigError(
+            "[[phases]] and [schedule] are both given; phases take the place of a schedule",
+            hint="remove one of them",
+        )
+    phases = run.planned
+    subnets = {phase.name: phase.random_subnets for phase in phases if phase.random_subnets is not None}
+    frozen = [phase for phase in phases if phase.teacher == "frozen"]
     for key, value, least in (
         ("training.epochs", table.epochs, 1),
         ("training.batch_size", table.batch_size, 2),
@@ -203,19 +238,41 @@ def _check_training(run: RunConfig) -> None:
         ("training.threads", table.threads, 0),
         ("training.checkpoint_steps", table.checkpoint_steps, 0),
         ("seed", run.seed, 0),
-        *((f"phases.{phase.name}.epochs", phase.epochs, 1) for phase in run.phases),
+        *((f"phases.{phase.name}.epochs", phase.epochs, 1) for phase in phases),
+        *((f"phases.{name}.random_subnets", value, 0) for name, value in subnets.items()),
+        *(
+            (f"phases.{phase.name}: random subnets beside a frozen teacher", value, 1)
+            for phase in frozen
+            for value in (subnets.get(phase.name, table.random_subnets),)
+        ),
+        *(
+            (f"phases.{phase.name}.choices.{name}", count, 1)
+            for phase in phases
+            for name, count in phase.choices.items()
+        ),
     ):
         if value < least:
             raise ConfigError(f"{key} is {value}; it must be at least {least}")
     for key, share in (
-        ("warmup", table.warmup),
-        ("label_smoothing", table.label_smoothing),
-        ("distillation", table.distillation),
-        ("momentum", table.momentum),
+        ("training.warmup", table.warmup),
+        ("training.label_smoothing", table.label_smoothing),
+        ("training.distillation", table.distillation),
+        ("training.momentum", table.momentum),
+        *((f"phases.{p.name}.warmup", p.warmup) for p in phases if p.warmup is not None),
+        *((f"phases.{p.name}.label_weight", p.label_weight) for p in phases if p.label_weight is not None),
     ):
         if not 0 <= share <= 1:
-            raise ConfigError(f"training.{key} is {share:g}; it must lie between 0 and 1")
-    rates = [table.learning_rate, *(p.learning_rate for p in run.phases if p.learning_rate is not None)]
+            raise ConfigError(f"{key} is {share:g}; it must lie between 0 and 1")
+    if not 0 <= table.average < 1:
+        raise ConfigError(f"training.average is {table.average:g}; it must be at least 0 and below 1")
+    for phase in phases:
+        for name in phase.choices:
+            if name not in DIMENSIONS:
+                raise ConfigError(
+                    f"unknown key 'phases.{phase.name}.choices.{name}'. Known: {', '.join(DIMENSIONS)}."
+                    f"{did_you_mean(name, DIMENSIONS)}"
+                )
+    rates = [table.learning_rate, *(p.learning_rate for p in phases if p.learning_rate is not None)]
     for rate in rates:
         if not rate > 0:
             raise ConfigError(f"learning_rate is {rate:g}; it must be above 0")
@@ -237,6 +294,10 @@ def _non_defaults(value: Any) -> dict[str, Any]:
             default = item.default_factory()
         if default is not dataclasses.MISSING and given == default:
             continue
-        nested = dataclasses.is_dataclass(given) and type(given) is type(default)
-        chosen[item.name] = _non_defaults(given) if nested else to_document(given)
+        if dataclasses.is_dataclass(given) and type(given) is type(default):
+            chosen[item.name] = _non_defaults(given)
+        elif isinstance(given, tuple) and given and all(map(dataclasses.is_dataclass, given)):
+            chosen[item.name] = [_non_defaults(one) for one in given]
+        else:
+            chosen[item.name] = to_document(given)
     return chosen

@@ -1,9 +1,9 @@
-"""The one training loop: phases, the sandwich rule, in-place distillation, checkpoints.
+"""The one training loop: phases, their networks and teachers, checkpoints, one process or many.
 
 Every draw (order of images, resolution, subnets, augmentation) comes from a numpy generator seeded
-by the run's seed and the step, so what a step does depends on no step before it. With weights,
-optimizer state and torch's random state in the checkpoint, a run that was killed ends on the CPU
-with bitwise the weights of one that was not (at an equal number of threads).
+by the run's seed and the step, so what a step does depends on no step before it. With weights, their
+average, optimizer state and torch's random state in the checkpoint, a run that was killed ends on the
+CPU with bitwise the weights of one that was not (at an equal number of threads and processes).
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from edge_bench import __version__
 from edge_bench.errors import TrainingError
@@ -29,25 +28,31 @@ from edge_bench.files import Home, explained, write_text
 from edge_bench.records import ArchConfig, SearchSpace
 from edge_bench.store import now
 from supernet import checkpoint
+from supernet.averaging import WeightAverage
+from supernet.channels import importance_orders, reorder
 from supernet.checkpoint import Progress
-from supernet.distillation import label_loss, student_loss
 from supernet.evaluation import accuracy, calibrated
 from supernet.images import JudgingImages, training_images
+from supernet.layers import ElasticNorm
 from supernet.memory import keep_freed_memory
 from supernet.network import ElasticNetwork
+from supernet.optimization import optimizer_of, states_by_name
 from supernet.phases import Place, narrowed, place_of, rate_at
 from supernet.progress import shown
+from supernet.ranks import GradientExchange, Ranks, joined, ranks_of_environment
 from supernet.run import (
     CHECKPOINT_FILE,
     LOG_FILE,
     RUN_FILE,
     SUMMARY_FILE,
+    TEACHER_FILE,
     RunConfig,
     RunRecord,
     checked,
     read_record,
     record_document,
 )
+from supernet.step import StepResult, gather_gradients, networks_of
 
 CALIBRATION_IMAGES = 512
 # What the generators of a run are for; part of their seed.
@@ -57,36 +62,48 @@ _ORDER, _STEP, _WEIGHTS = 0, 1, 2
 def train(config: RunConfig, *, home: Home, say: Callable[[str], None], interactive: bool) -> Path:
     """Train a supernet, or go on where an earlier call of the same configuration stopped.
 
+    Started by `torchrun`, all processes call it alike; the first alone writes, and the home folder
+    must be one that all of them see.
+
     Args:
         config: the run.
         home: where its folder is made.
-        say: is given lines of progress.
+        say: is given lines of progress (in the first process).
         interactive: draw a progress bar on stderr.
 
     Returns:
-        The run folder: `run.json`, `log.jsonl`, `checkpoint.safetensors`, `summary.json`. A run
-        that is finished is left as it is.
+        The run folder: `run.json`, `log.jsonl`, `checkpoint.safetensors`, `summary.json`, and
+        `teacher.safetensors` where a phase has a frozen teacher. A run that is finished is left as
+        it is.
 
     Raises:
         ConfigError: the configuration cannot be used.
         DataError: the data cannot be read.
-        TrainingError: the loss is not finite, or the folder's checkpoint does not fit the run.
+        TrainingError: the loss is not finite, the folder's checkpoint does not fit the run, or
+            another process is gone.
     """
     config = checked(config)
+    ranks = ranks_of_environment()
     folder = config.folder(home)
     progress = checkpoint.read_progress(folder / CHECKPOINT_FILE, run=config.digest)
     if progress and progress.finished and (folder / SUMMARY_FILE).is_file():
         say(f"run {folder.name} is finished already; nothing to train")
         return folder
     keep_freed_memory()
-    with _threads(config.training.threads), _board(config, folder) as board:
-        _Session(config, folder, say, progress, board).run(interactive)
+    device = _device(config.training.device, ranks)
+    with (
+        _threads(config.training.threads, ranks),
+        joined(ranks, device),
+        _board(config, folder, ranks) as board,
+    ):
+        session = _Session(config, folder, say if ranks.first else _unheard, progress, board, ranks, device)
+        session.run(interactive and ranks.first)
     return folder
 
 
 @dataclass
 class _Epoch:
-    """Sums over the steps of an epoch so far."""
+    """Sums over the steps of an epoch so far, of this process's share of the images."""
 
     steps: int = 0
     loss: float = 0.0
@@ -94,6 +111,13 @@ class _Epoch:
     right: int = 0
     images: int = 0
     seconds: float = 0.0
+
+    def add(self, result: StepResult, *, images: int) -> None:
+        self.steps += 1
+        self.loss += result.losses[0]
+        self.smallest_loss += result.losses[min(1, len(result.losses) - 1)]
+        self.right += result.right
+        self.images += images
 
 
 class _Session:
@@ -106,29 +130,41 @@ class _Session:
         say: Callable[[str], None],
         progress: Progress | None,
         board: Callable[[dict[str, Any]], None],
+        ranks: Ranks,
+        device: torch.device,
     ) -> None:
         self.config, self.folder, self.say, self.board = config, folder, say, board
+        self.ranks, self.device = ranks, device
         source = config.open_data()
         space = config.open_space().build(input_channels=source.channels(), classes=2)
         self.images = training_images(source, space.resolutions, config.training.augmentation)
         classes = len(self.images.images.class_names)
         self.space = config.open_space().build(input_channels=source.channels(), classes=classes)
-        self.device = torch.device(_device(config.training.device))
-        self.network = initialised(self.space, config.seed).to(self.device)
-        # New weights for a new run; those of the checkpoint replace them for one that goes on.
-        self.optimizer = _optimizer(self.network, config)
         self.batch = min(config.training.batch_size, len(self.images))
+        self.share = ranks.share(self.batch)
+        self.network = initialised(self.space, config.seed).to(device)
+        if ranks.count > 1 and config.training.synchronise_batch_norm:
+            for module in self.network.modules():
+                if isinstance(module, ElasticNorm):
+                    module.synchronised = True
+        # New weights for a new run; those of the checkpoint replace them for one that goes on.
+        self.optimizer = optimizer_of(self.network, config.training)
+        decay = config.training.average
+        self.average = WeightAverage(self.network, decay) if decay else None
+        self.teacher: ElasticNetwork | None = None
         self.steps_per_epoch = len(self.images) // self.batch
-        self.phases = config.schedule
+        self.phases = config.planned
         self.narrowed = [narrowed(self.space, phase) for phase in self.phases]
         steps = self.steps_per_epoch * sum(phase.epochs for phase in self.phases)
         self.progress = progress or Progress(run=config.digest, step=0, steps=steps, seconds=0.0)
         self._open_folder(resumes=progress is not None, steps=steps)
+        self.exchange = GradientExchange(self.network, ranks)
 
     def run(self, interactive: bool) -> None:
         training = self.config.training
         done, total = self.progress.step, self.progress.steps
         began = time.monotonic() - self.progress.seconds
+        began_core = time.process_time() - self.progress.core_seconds
         epoch = _Epoch()
         with shown(
             f"train {self.config.name}", done=done, total=total, say=self.say, interactive=interactive
@@ -136,65 +172,79 @@ class _Session:
             for step in range(done, total):
                 place = place_of(self.phases, step, steps_per_epoch=self.steps_per_epoch)
                 started = time.monotonic()
+                self._begin_phase(place)
                 self._step(step, place, epoch)
                 epoch.seconds += time.monotonic() - started
-                advance(step + 1, f"loss {epoch.loss / epoch.steps:.3f}")
+                advance(step + 1, f"{place.phase.name}: loss {epoch.loss / epoch.steps:.3f}")
                 ends = (step + 1) % self.steps_per_epoch == 0
                 if ends or (training.checkpoint_steps and (step + 1) % training.checkpoint_steps == 0):
                     # The log first: on resuming, lines behind the checkpoint are dropped again.
                     if ends:
                         self._log(step + 1, place, epoch)
                         epoch = _Epoch()
-                    self._save(step + 1, time.monotonic() - began)
-        self._summarise()
+                    self._save(step + 1, time.monotonic() - began, time.process_time() - began_core)
+        if self.ranks.first:
+            self._summarise()
+
+    def _begin_phase(self, place: Place) -> None:
+        """Do what a phase begins with; a step before the checkpoint it was done already."""
+        phase, number = place.phase, place.number
+        if place.step == 0 and number:
+            if phase.sort_channels:
+                orders = importance_orders(self.network, self.narrowed[number - 1])
+                sorted_alike = [dict(self.network.named_parameters())]
+                sorted_alike += states_by_name(self.network, self.optimizer)
+                sorted_alike += [self.average.tensors] if self.average else []
+                for tensors in sorted_alike:
+                    reorder(orders, tensors)
+            if phase.learning_rate is not None:
+                self.optimizer = optimizer_of(self.network, self.config.training)
+        if phase.teacher == "frozen" and self.teacher is None:
+            self.teacher = self._frozen_teacher(place)
+
+    def _frozen_teacher(self, place: Place) -> ElasticNetwork:
+        """Return the largest network as it stood when the first phase with a frozen teacher began."""
+        path = self.folder / TEACHER_FILE
+        first = next(n for n, phase in enumerate(self.phases) if phase.teacher == "frozen")
+        teacher = ElasticNetwork(self.space).requires_grad_(False)
+        if (place.number, place.step) == (first, 0):
+            teacher.load_state_dict(self.network.state_dict())
+            if self.ranks.first:
+                checkpoint.save_weights(path, teacher)
+        else:
+            checkpoint.restore(path, teacher)
+        return teacher.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def _step(self, step: int, place: Place, epoch: _Epoch) -> None:
-        training = self.config.training
+        training, phase = self.config.training, place.phase
         generator = np.random.default_rng([self.config.seed, _STEP, step])
         space = self.narrowed[place.number]
         resolution = int(generator.choice(space.resolutions))
-        inputs, labels = self.images.batch(self._rows(step), resolution, generator)
+        inputs, labels = self.images.batch(self._rows(step), resolution, generator, share=self.share)
         inputs, labels = inputs.to(self.device), labels.to(self.device)
-        archs = sandwich(space, training.random_subnets, generator)
+        archs = networks_of(space, phase, training, generator)
 
-        peak = place.phase.learning_rate or training.learning_rate
-        rate = rate_at(place.step, place.steps, peak=peak, warmup=training.warmup)
+        warmup = training.warmup if place.curve.warmup is None else place.curve.warmup
+        peak = place.curve.learning_rate or training.learning_rate
+        rate = rate_at(place.curve_step, place.curve_steps, peak=peak, warmup=warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        teacher = None
-        losses = []
-        for arch in archs:
-            self.network.use(arch)
-            logits = self.network(inputs)
-            if teacher is None:
-                teacher = logits.detach()
-                loss = label_loss(logits, labels, smoothing=training.label_smoothing)
-            else:
-                loss = student_loss(
-                    logits,
-                    labels,
-                    teacher,
-                    weight=training.distillation,
-                    smoothing=training.label_smoothing,
-                )
-            # The mean over subnets, so that the learning rate means the same for any number of them.
-            (loss / len(archs)).backward()  # type: ignore[no-untyped-call]
-            losses.append(float(loss.detach()))
-        if not all(map(math.isfinite, losses)):
+        frozen = self.teacher if phase.teacher == "frozen" else None
+        result = gather_gradients(
+            self.network, archs, inputs, labels, phase=phase, training=training, frozen=frozen
+        )
+        if not all(map(math.isfinite, result.losses)):
             raise TrainingError(
-                f"the loss is not finite in phase '{place.phase.name}', step {place.step + 1} of "
+                f"the loss is not finite in phase '{phase.name}', step {place.step + 1} of "
                 f"{place.steps} (learning rate {rate:g})",
                 hint="lower it, e.g. --set training.learning_rate=0.001",
             )
+        self.exchange.average()
         self.optimizer.step()
-
-        assert teacher is not None
-        epoch.steps += 1
-        epoch.loss += losses[0]
-        epoch.smallest_loss += losses[min(1, len(losses) - 1)]
-        epoch.right += int((teacher.argmax(1) == labels).sum())
-        epoch.images += len(labels)
+        if self.average:
+            self.average.follow(self.network, step)
+        epoch.add(result, images=len(labels))
 
     def _rows(self, step: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         epoch, place = divmod(step, self.steps_per_epoch)
@@ -202,11 +252,10 @@ class _Session:
         return order[place * self.batch : (place + 1) * self.batch]
 
     def _open_folder(self, *, resumes: bool, steps: int) -> None:
-        with explained(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
         record = RunRecord(
             config=self.config,
             digest=self.config.digest,
+            phases=self.phases,
             search_space=self.space,
             preprocessing=self.images.preprocessing,
             class_names=self.images.images.class_names,
@@ -220,28 +269,41 @@ class _Session:
             },
         )
         if not resumes:
+            if not self.ranks.first:
+                return
+            with explained(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
             write_text(self.folder / RUN_FILE, record_document(record))
             write_text(self.folder / LOG_FILE, "")
             return
         before = read_record(self.folder)
-        same = ("class_names", "images", "preprocessing", "search_space")
+        same = ("class_names", "images", "phases", "preprocessing", "search_space")
         if self.progress.steps != steps or any(getattr(before, k) != getattr(record, k) for k in same):
             raise TrainingError(
-                f"the data or its images changed since run '{self.folder.name}' was begun",
+                f"the data, its images or the phases changed since run '{self.folder.name}' was begun",
                 hint="restore them, or remove the run folder to train from the start",
             )
-        checkpoint.restore(self.folder / CHECKPOINT_FILE, self.network, self.optimizer)
-        _keep_lines(self.folder / LOG_FILE, self.progress.step)
+        path = self.folder / CHECKPOINT_FILE
+        checkpoint.restore(path, self.network, self.optimizer, self.average)
+        if self.ranks.first:
+            _keep_lines(self.folder / LOG_FILE, self.progress.step)
         self.say(f"goes on at step {self.progress.step} of {steps}")
 
-    def _save(self, step: int, seconds: float) -> None:
+    def _save(self, step: int, seconds: float, core_seconds: float) -> None:
         self.progress = Progress(
-            run=self.config.digest, step=step, steps=self.progress.steps, seconds=round(seconds, 3)
+            run=self.config.digest,
+            step=step,
+            steps=self.progress.steps,
+            seconds=round(seconds, 3),
+            core_seconds=round(core_seconds, 3),
         )
-        path = self.folder / CHECKPOINT_FILE
-        checkpoint.save(path, self.network, self.optimizer, self.progress)
+        if self.ranks.first:
+            path = self.folder / CHECKPOINT_FILE
+            checkpoint.save(path, self.network, self.optimizer, self.progress, self.average)
 
     def _log(self, step: int, place: Place, epoch: _Epoch) -> None:
+        if not self.ranks.first:
+            return
         line = {
             "time": now(),
             "phase": place.phase.name,
@@ -259,7 +321,8 @@ class _Session:
         self.board(line)
 
     def _summarise(self) -> None:
-        network = self.network.cpu()
+        network = ElasticNetwork(self.space)
+        checkpoint.restore(self.folder / CHECKPOINT_FILE, network)
         judging = JudgingImages(
             source=self.images.source,
             preprocessing=self.images.preprocessing,
@@ -278,25 +341,14 @@ class _Session:
             "images": images,
             "images_per_second": images / max(self.progress.seconds, 1e-9),
             "seconds": self.progress.seconds,
+            "core_seconds": self.progress.core_seconds,
+            "processes": self.ranks.count,
             "training_images": len(self.images),
             "skipped_images": self.images.images.skipped,
             "architectures": self.space.size(),
             **reached,
         }
         write_text(self.folder / SUMMARY_FILE, json.dumps(summary, indent=1) + "\n")
-
-
-def sandwich(
-    space: SearchSpace, random_subnets: int, generator: np.random.Generator
-) -> tuple[ArchConfig, ...]:
-    """Return the networks of one step: the largest, the smallest and random ones (Yu & Huang, 2019).
-
-    A space whose networks differ by resolution alone has one network to train.
-    """
-    largest, smallest = space.largest(), space.smallest()
-    if largest.blocks == smallest.blocks:
-        return (largest,)
-    return (largest, smallest, *(space.sample(generator) for _ in range(random_subnets)))
 
 
 def initialised(space: SearchSpace, seed: int) -> ElasticNetwork:
@@ -311,48 +363,37 @@ def _selection_accuracy(network: ElasticNetwork, arch: ArchConfig, images: Judgi
     return accuracy(calibrated(network, arch, images), inputs, labels, split="selection").value
 
 
-def _optimizer(network: nn.Module, config: RunConfig) -> torch.optim.Optimizer:
-    training = config.training
-    decayed: list[nn.Parameter] = []
-    spared: list[nn.Parameter] = []
-    for name, parameter in network.named_parameters():
-        # Biases, batch norms and the kernel transforms (whose rest is the identity, not zero).
-        spare = parameter.ndim == 1 or ".transforms." in name
-        (spared if spare else decayed).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": training.weight_decay},
-        {"params": spared, "weight_decay": 0.0},
-    ]
-    if training.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=training.learning_rate, fused=True)
-    return torch.optim.SGD(
-        groups, lr=training.learning_rate, momentum=training.momentum, nesterov=training.momentum > 0
-    )
-
-
-def _device(wanted: str) -> str:
+def _device(wanted: str, ranks: Ranks) -> torch.device:
     available = torch.cuda.is_available()
     if wanted == "cuda" and not available:
         raise TrainingError(
             "training.device is 'cuda', but torch finds no CUDA device", hint="--set training.device=cpu"
         )
-    return "cuda" if available and wanted != "cpu" else "cpu"
+    if not available or wanted == "cpu":
+        return torch.device("cpu")
+    device = torch.device("cuda", ranks.local_number)
+    torch.cuda.set_device(device)
+    return device
 
 
 @contextmanager
-def _threads(wanted: int) -> Iterator[None]:
+def _threads(wanted: int, ranks: Ranks) -> Iterator[None]:
     before = torch.get_num_threads()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(wanted or cores)
+    torch.set_num_threads(wanted or max(1, cores // ranks.local_count))
     try:
         yield
     finally:
         torch.set_num_threads(before)
 
 
+def _unheard(_: str) -> None:
+    """Take a line of progress of a process that does not speak."""
+
+
 @contextmanager
-def _board(config: RunConfig, folder: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
-    if not config.training.tensorboard:
+def _board(config: RunConfig, folder: Path, ranks: Ranks) -> Iterator[Callable[[dict[str, Any]], None]]:
+    if not config.training.tensorboard or not ranks.first:
         yield lambda line: None
         return
     from torch.utils.tensorboard import SummaryWriter

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from supernet.phases import Phase, narrowed, place_of, rate_at
-from supernet.spaces.lite import Lite
-from supernet.trainer import sandwich
+from supernet.spaces.lite_32 import LiteAt32
+from supernet.step import sandwich
 
-SPACE = Lite().build(input_channels=1, classes=10)
+SPACE = LiteAt32().build(input_channels=1, classes=10)
 PHASES = (Phase(name="largest", epochs=2, open=("resolution",)), Phase(name="all", epochs=3))
 
 

@@ -50,9 +50,9 @@ def test_an_unknown_kind_of_space_names_the_nearest(tiny: Callable[..., RunConfi
 
 
 def test_phases_take_the_place_of_the_one_phase(tiny: Callable[..., RunConfig]) -> None:
-    assert [phase.epochs for phase in tiny().schedule] == [2]
+    assert [(phase.name, phase.epochs) for phase in tiny().planned] == [("largest", 1), ("all", 1)]
     config = tiny("phases=[{name='largest', epochs=3, open=[]}, {name='all', epochs=1}]")
-    assert [(phase.name, phase.epochs) for phase in config.schedule] == [("largest", 3), ("all", 1)]
+    assert [(phase.name, phase.epochs) for phase in config.planned] == [("largest", 3), ("all", 1)]
 
 
 def test_a_relative_path_of_data_means_the_same_from_any_folder(

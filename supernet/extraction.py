@@ -1,31 +1,19 @@
-"""Cutting subnets out of a trained supernet and keeping them as programs that need none of its code."""
+"""Choosing which subnets of a trained supernet are worth keeping, and cutting them out."""
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import nn
 
-from edge_bench.data import open_data
-from edge_bench.errors import ConfigError, TrainingError
-from edge_bench.files import Home, atomic_path, sha256_of
+from edge_bench.errors import ConfigError
+from edge_bench.files import Home
 from edge_bench.records import ArchConfig, Metric, SearchSpace, Subnet, operators
-from edge_bench.store import now
-from supernet import checkpoint
-from supernet.evaluation import accuracy, calibrated
-from supernet.images import JudgingImages
-from supernet.memory import keep_freed_memory
-from supernet.network import ElasticNetwork, folded, parameters_of
-from supernet.run import CHECKPOINT_FILE, RunRecord, read_record
-from supernet.trainer import CALIBRATION_IMAGES
+from supernet.trained import TrainedRun
 
-TECHNIQUE = "once_for_all"
 # Random architectures crowd in the middle; that many are drawn for each one that is screened.
 DRAWS_PER_SCREENED = 10
 # Told (what is being done, steps done, steps in all).
@@ -61,14 +49,14 @@ def extract_front(
     """
     if count < 2 or screened < 0:
         raise ConfigError(f"count is {count} and screen {screened}; at least 2 and 0 are needed")
-    trained = _open(run)
+    trained = TrainedRun.open(run)
     archs = spread_archs(trained.space, screened, np.random.default_rng([seed, screened]))
-    judged = []
     total = len(archs) + min(count, len(archs))
-    for done, arch in enumerate(archs, start=1):
-        macs = _macs(trained.space, arch)
-        judged.append(Judged(arch=arch, macs=macs, metric=trained.judge(arch)))
-        report("screen", done, total)
+    metrics = trained.judge_all(archs, report=lambda done: report("screen", done, total))
+    judged = [
+        Judged(arch=arch, macs=_macs(trained.space, arch), metric=metric)
+        for arch, metric in zip(archs, metrics, strict=True)
+    ]
     kept = keep(judged, count)
     subnets = []
     for done, one in enumerate(kept, start=1):
@@ -84,7 +72,7 @@ def extract_arch(run: Path, arch: ArchConfig, *, home: Home) -> Subnet:
         InvalidArch: it is not in the run's search space.
         TrainingError: the run is not finished, or its checkpoint cannot be read.
     """
-    trained = _open(run)
+    trained = TrainedRun.open(run)
     trained.space.check(arch)
     return trained.cut(arch, home=home)
 
@@ -151,85 +139,3 @@ def _distance(one: Judged, other: Judged) -> float:
 
 def _macs(space: SearchSpace, arch: ArchConfig) -> int:
     return sum(operator.macs for operator in operators(space, arch))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Trained:
-    """A finished run, opened."""
-
-    name: str
-    record: RunRecord
-    network: ElasticNetwork
-    images: JudgingImages
-
-    @property
-    def space(self) -> SearchSpace:
-        return self.record.search_space
-
-    def judge(self, arch: ArchConfig) -> Metric:
-        inputs, labels = self.images.split("selection", arch.resolution)
-        plain = calibrated(self.network, arch, self.images)
-        return accuracy(plain, inputs, labels, split="selection")
-
-    def cut(self, arch: ArchConfig, *, home: Home) -> Subnet:
-        plain = calibrated(self.network, arch, self.images)
-        deployed = folded(plain)
-        metrics = []
-        for split in ("selection", "test"):
-            inputs, labels = self.images.split(split, arch.resolution)
-            metrics.append(accuracy(deployed, inputs, labels, split=split))
-        identity = f"{self.name}-{arch.key}"
-        path = home.artifacts / identity / "program.pt2"
-        channels = self.space.input_channels
-        with atomic_path(path) as temporary:
-            _save_program(deployed, (channels, arch.resolution, arch.resolution), temporary)
-        return Subnet(
-            id=identity,
-            run=self.name,
-            technique=TECHNIQUE,
-            space=self.space,
-            arch=arch,
-            program=home.relative(path),
-            digest=sha256_of(path),
-            params=parameters_of(plain),
-            macs=_macs(self.space, arch),
-            task=self.images.source.task,
-            metrics=tuple(metrics),
-            class_names=self.record.class_names,
-            preprocessing=replace(self.record.preprocessing, size=arch.resolution),
-            data=self.record.config.data,
-            created=now(),
-            notes={"calibration_images": len(self.images.split("train", arch.resolution)[1])},
-        )
-
-
-def _open(run: Path) -> _Trained:
-    keep_freed_memory()
-    record = read_record(run)
-    path = run / CHECKPOINT_FILE
-    progress = checkpoint.read_progress(path, run=record.digest)
-    if progress is None or not progress.finished:
-        steps = f"at step {progress.step} of {progress.steps}" if progress else "not begun"
-        raise TrainingError(
-            f"run '{run.name}' is not finished ({steps})", hint="run its train command again to go on"
-        )
-    network = ElasticNetwork(record.search_space)
-    checkpoint.restore(path, network)
-    images = JudgingImages(
-        source=open_data(record.config.data),
-        preprocessing=record.preprocessing,
-        calibration_images=CALIBRATION_IMAGES,
-        seed=record.config.seed,
-    )
-    return _Trained(name=run.name, record=record, network=network, images=images)
-
-
-def _save_program(network: nn.Module, shape: tuple[int, int, int], path: Path) -> None:
-    # Exported at batch 2: at 1, the batch dimension would silently be fixed.
-    example = torch.zeros(2, *shape)
-    network = network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    # Through memory: on a full disk torch ends the whole process.
-    saved = io.BytesIO()
-    torch.export.save(program, saved)
-    path.write_bytes(saved.getvalue())

@@ -1,0 +1,247 @@
+"""A finished run, opened: its subnets judged, each with statistics of its own, and cut."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from edge_bench.data import open_data
+from edge_bench.documents import canonical_json, from_document
+from edge_bench.errors import ConfigError, TrainingError
+from edge_bench.files import Home, atomic_path, explained, sha256_of
+from edge_bench.records import ArchConfig, Metric, SearchSpace, Subnet, operators
+from edge_bench.store import now
+from supernet import checkpoint
+from supernet.evaluation import accuracy, calibrated
+from supernet.images import JudgingImages
+from supernet.memory import keep_freed_memory
+from supernet.network import ElasticNetwork, folded, parameters_of
+from supernet.run import CHECKPOINT_FILE, RunRecord, read_record
+from supernet.trainer import CALIBRATION_IMAGES
+
+TECHNIQUE = "once_for_all"
+JUDGED_FILE = "judged.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """A line of `judged.jsonl`: a subnet's metric on the selection split and how long that took.
+
+    `key` is the architecture's, `weights` the digest of the checkpoint it was judged with.
+    """
+
+    key: str
+    arch: ArchConfig
+    metric: Metric
+    seconds: float
+    calibration_images: int
+    weights: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedRun:
+    """A finished run. What was judged once is kept in its folder and not judged again."""
+
+    folder: Path
+    record: RunRecord
+    network: ElasticNetwork
+    images: JudgingImages
+    weights: str
+    _kept: dict[str, Judgement] = field(default_factory=dict)
+    _writing: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def open(cls, folder: Path) -> TrainedRun:
+        """Open a run folder.
+
+        Raises:
+            TrainingError: the run is not finished, or its checkpoint cannot be read.
+        """
+        keep_freed_memory()
+        record = read_record(folder)
+        path = folder / CHECKPOINT_FILE
+        progress = checkpoint.read_progress(path, run=record.digest)
+        if progress is None or not progress.finished:
+            steps = f"at step {progress.step} of {progress.steps}" if progress else "not begun"
+            raise TrainingError(
+                f"run '{folder.name}' is not finished ({steps})",
+                hint="run its train command again to go on",
+            )
+        network = ElasticNetwork(record.search_space)
+        checkpoint.restore(path, network)
+        images = JudgingImages(
+            source=open_data(record.config.data),
+            preprocessing=record.preprocessing,
+            calibration_images=CALIBRATION_IMAGES,
+            seed=record.config.seed,
+        )
+        weights = sha256_of(path)
+        kept = {
+            one.key: one
+            for one in _read(folder / JUDGED_FILE)
+            if (one.weights, one.calibration_images) == (weights, CALIBRATION_IMAGES)
+        }
+        return cls(
+            folder=folder, record=record, network=network, images=images, weights=weights, _kept=kept
+        )
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def space(self) -> SearchSpace:
+        return self.record.search_space
+
+    def judge(self, arch: ArchConfig) -> Metric:
+        """Return the accuracy of `arch` on the selection split, with its own batch-norm statistics.
+
+        Raises:
+            InvalidArch: it is not in the run's search space.
+            StoreError: the disk refused to keep the judgement.
+        """
+        kept = self._kept.get(arch.key)
+        if kept is None:
+            began = time.perf_counter()
+            inputs, labels = self.images.split("selection", arch.resolution)
+            plain = folded(calibrated(self.network, arch, self.images))
+            metric = accuracy(plain, inputs, labels, split="selection")
+            kept = Judgement(
+                key=arch.key,
+                arch=arch,
+                metric=metric,
+                seconds=round(time.perf_counter() - began, 4),
+                calibration_images=self.images.calibration_images,
+                weights=self.weights,
+            )
+            self._keep(kept)
+        return kept.metric
+
+    def judge_all(
+        self, archs: Sequence[ArchConfig], *, report: Callable[[int], None] = lambda done: None
+    ) -> list[Metric]:
+        """Judge `archs`, one to a core, and return their metrics in order; as `judge` else.
+
+        One network on one core each is quicker than all cores on one small network after another.
+        `report` is told how many are done.
+        """
+        for resolution in {arch.resolution for arch in archs if arch.key not in self._kept}:
+            for split in ("train", "selection"):
+                self.images.split(split, resolution)
+        metrics: list[Metric] = []
+        with _one_thread_each() as workers:
+            pool = ThreadPoolExecutor(workers)
+            try:
+                for metric in pool.map(self.judge, archs):
+                    metrics.append(metric)
+                    report(len(metrics))
+            finally:
+                pool.shutdown(cancel_futures=True)
+        return metrics
+
+    def seconds(self, archs: Sequence[ArchConfig]) -> list[float]:
+        """Return how long it took to judge each of `archs`, all of which were judged."""
+        return [self._kept[arch.key].seconds for arch in archs]
+
+    def cut(self, arch: ArchConfig, *, home: Home) -> Subnet:
+        """Save `arch` as a program that needs none of this code, and say how good it is.
+
+        The program lies at `artifacts/<subnet id>/program.pt2` under `home`; its metrics are those of
+        the selection and the test split.
+
+        Raises:
+            InvalidArch: it is not in the run's search space.
+            StoreError: the disk refused the program.
+        """
+        plain = calibrated(self.network, arch, self.images)
+        deployed = folded(plain)
+        metrics = []
+        for split in ("selection", "test"):
+            inputs, labels = self.images.split(split, arch.resolution)
+            metrics.append(accuracy(deployed, inputs, labels, split=split))
+        identity = f"{self.name}-{arch.key}"
+        path = home.artifacts / identity / "program.pt2"
+        channels = self.space.input_channels
+        with atomic_path(path) as temporary:
+            _save_program(deployed, (channels, arch.resolution, arch.resolution), temporary)
+        return Subnet(
+            id=identity,
+            run=self.name,
+            technique=TECHNIQUE,
+            space=self.space,
+            arch=arch,
+            program=home.relative(path),
+            digest=sha256_of(path),
+            params=parameters_of(plain),
+            macs=sum(operator.macs for operator in operators(self.space, arch)),
+            task=self.images.source.task,
+            metrics=tuple(metrics),
+            class_names=self.record.class_names,
+            preprocessing=replace(self.record.preprocessing, size=arch.resolution),
+            data=self.record.config.data,
+            created=now(),
+            notes={"calibration_images": len(self.images.split("train", arch.resolution)[1])},
+        )
+
+    def _keep(self, judgement: Judgement) -> None:
+        path = self.folder / JUDGED_FILE
+        line = canonical_json(judgement).encode() + b"\n"
+        with self._writing, explained(path), path.open("ab", buffering=0) as file:
+            # Behind a line that was cut short when a process died.
+            torn = file.tell() > 0 and not _ends_a_line(path)
+            left = b"\n" + line if torn else line
+            # One write to a file opened for appending, so that lines of several processes do not mix;
+            # a full disk takes a part of it and refuses the rest.
+            while left:
+                left = left[file.write(left) :]
+            self._kept[judgement.key] = judgement
+
+
+def _read(path: Path) -> Iterator[Judgement]:
+    """Yield the whole lines of a file, none where there is no file."""
+    if not path.exists():
+        return
+    for line in path.read_bytes().splitlines():
+        try:
+            yield from_document(Judgement, json.loads(line))
+        except (ConfigError, json.JSONDecodeError, UnicodeDecodeError):
+            continue
+
+
+def _ends_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[int]:
+    """Let each worker compute on one thread; give how many workers torch's threads make."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield before
+    finally:
+        torch.set_num_threads(before)
+
+
+def _save_program(network: nn.Module, shape: tuple[int, int, int], path: Path) -> None:
+    # Exported at batch 2: at 1, the batch dimension would silently be fixed.
+    example = torch.zeros(2, *shape)
+    network = network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    # Through memory: on a full disk torch ends the whole process.
+    saved = io.BytesIO()
+    torch.export.save(program, saved)
+    path.write_bytes(saved.getvalue())

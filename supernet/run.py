@@ -72,7 +72,7 @@ class RunConfig:
 
     name: str
     seed: int = 0
-    space: Mapping[str, Any] = field(default_factory=lambda: {"kind": "lite"})
+    space: Mapping[str, Any] = field(default_factory=lambda: {"kind": "lite_32"})
     data: Mapping[str, Any] = field(default_factory=lambda: {"kind": "digits"})
     schedule: Mapping[str, Any] = field(default_factory=lambda: dict(DEFAULT_SCHEDULE))
     training: Training = field(default_factory=Training)

@@ -9,7 +9,7 @@ import pytest
 
 from edge_bench.files import HOME_VARIABLE, Home
 from edge_bench.records import SearchSpace
-from supernet.spaces.lite import Lite
+from supernet.spaces.lite_32 import LiteAt32
 from supernet.spaces.mobilenet_v3 import MobilenetV3
 
 ROOT = Path(__file__).parents[1]
@@ -17,8 +17,9 @@ ROOT = Path(__file__).parents[1]
 TINY = """
 name = "tiny"
 [space]
-kind = "lite"
+kind = "lite_32"
 stem_width = 8
+stem_stride = 2
 widths = [8, 12]
 strides = [1, 2]
 depths = [1, 2]
@@ -126,7 +127,7 @@ def run_file(tmp_path: Path) -> Path:
 def space(request: pytest.FixtureRequest) -> SearchSpace:
     """A small space of each kind, with every kind of layer."""
     if request.param == "lite":
-        return Lite(widths=(8, 12), strides=(1, 2), stem_width=8, head_width=24).build(
+        return LiteAt32(stem_stride=2, widths=(8, 12), strides=(1, 2), stem_width=8, head_width=24).build(
             input_channels=1, classes=5
         )
     return MobilenetV3(

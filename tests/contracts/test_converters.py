@@ -18,7 +18,7 @@ from edge_bench.errors import ConversionError, MissingExtra, UnsupportedOperator
 from edge_bench.measure.inspection import formats
 from edge_bench.measure.sandbox import describe, predict
 from supernet.network import ElasticNetwork, folded
-from supernet.spaces.lite import Lite
+from supernet.spaces.lite_32 import LiteAt32
 
 SIZE, CHANNELS, CLASSES = 12, 3, 5
 FULL = Path("/dev/full")
@@ -44,9 +44,9 @@ def converter(request: pytest.FixtureRequest) -> Converter:
 @pytest.fixture(scope="module")
 def program() -> ExportedProgram:
     """A small network with every layer of the `lite` space, its weights random."""
-    space = Lite(widths=(8, 12), strides=(1, 2), stem_width=8, head_width=16, resolutions=(SIZE,)).build(
-        input_channels=CHANNELS, classes=CLASSES
-    )
+    space = LiteAt32(
+        stem_stride=2, widths=(8, 12), strides=(1, 2), stem_width=8, head_width=16, resolutions=(SIZE,)
+    ).build(input_channels=CHANNELS, classes=CLASSES)
     torch.manual_seed(0)
     network = folded(ElasticNetwork(space).materialize(space.largest())).eval()
     example = torch.zeros(2, CHANNELS, SIZE, SIZE)

@@ -13,7 +13,7 @@ from edge_bench.choose.features import MACS, features
 from edge_bench.choose.fitting import BASELINE, PREDICTORS
 from edge_bench.choose.predictors import LatencyPredictor
 from edge_bench.errors import NotFittedError
-from supernet.spaces.lite import Lite
+from supernet.spaces.lite_32 import LiteAt32
 
 Features = Mapping[str, float]
 FITTED = 60
@@ -27,7 +27,7 @@ def kind(request: pytest.FixtureRequest) -> type[LatencyPredictor]:
 @pytest.fixture(scope="module")
 def networks() -> list[Features]:
     """Features of networks of a real space, all different; the extremes first."""
-    space = Lite().build(input_channels=1, classes=10)
+    space = LiteAt32().build(input_channels=1, classes=10)
     generator = np.random.default_rng(3)
     archs = [space.smallest(), space.largest(), *(space.sample(generator) for _ in range(100))]
     return [features(space, arch) for arch in {arch.key: arch for arch in archs}.values()]

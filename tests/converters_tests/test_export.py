@@ -25,7 +25,7 @@ from edge_bench.store import ResultStore, now
 from supernet.extraction import extract_arch
 from supernet.network import ElasticNetwork, folded
 from supernet.run import read_record
-from supernet.spaces.lite import Lite
+from supernet.spaces.lite_32 import LiteAt32
 
 SIZE = 8
 
@@ -33,9 +33,9 @@ SIZE = 8
 @pytest.fixture
 def subnet(home: Home) -> Subnet:
     """A stored network of the `lite` space for digits, untrained."""
-    space = Lite(widths=(8,), strides=(1,), stem_width=8, head_width=16, resolutions=(SIZE,)).build(
-        input_channels=1, classes=10
-    )
+    space = LiteAt32(
+        stem_stride=2, widths=(8,), strides=(1,), stem_width=8, head_width=16, resolutions=(SIZE,)
+    ).build(input_channels=1, classes=10)
     torch.manual_seed(0)
     network = folded(ElasticNetwork(space).materialize(space.smallest())).eval()
     program = torch.export.export(

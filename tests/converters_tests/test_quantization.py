@@ -12,16 +12,16 @@ from converters import quantization, sketches
 from edge_bench.errors import ConversionError
 from edge_bench.measure.sandbox import describe
 from edge_bench.records import SearchSpace
-from supernet.spaces.lite import Lite
+from supernet.spaces.lite_32 import LiteAt32
 
 SIZE, CHANNELS = 8, 2
 
 
 @pytest.fixture
 def space() -> SearchSpace:
-    return Lite(widths=(8,), strides=(1,), stem_width=8, head_width=16, resolutions=(SIZE,)).build(
-        input_channels=CHANNELS, classes=5
-    )
+    return LiteAt32(
+        stem_stride=2, widths=(8,), strides=(1,), stem_width=8, head_width=16, resolutions=(SIZE,)
+    ).build(input_channels=CHANNELS, classes=5)
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from edge_bench.records import (
 from edge_bench.records.artifact import Format, Precision
 from edge_bench.records.subnet import Split
 from edge_bench.store import Record, ResultStore
-from supernet.spaces.lite import Lite
+from supernet.spaces.lite_32 import LiteAt32
 
 DEVICE = "this-machine"
 CREATED = "2026-01-01T00:00:00+00:00"
@@ -40,7 +40,7 @@ SUBNETS, EXPORTED, QUANTIZED = 20, 12, (3, 12)
 @pytest.fixture(scope="session")
 def made() -> tuple[Record, ...]:
     """The records that every test starts from."""
-    space = Lite().build(input_channels=1, classes=10)
+    space = LiteAt32().build(input_channels=1, classes=10)
     generator = np.random.default_rng(7)
     archs = [space.smallest(), *(space.sample(generator) for _ in range(SUBNETS - 2)), space.largest()]
     subnets = sorted((_subnet(space, arch, generator) for arch in archs), key=lambda subnet: subnet.macs)

@@ -20,9 +20,9 @@ from edge_bench.store import ResultStore
 from supernet import checkpoint
 from supernet.extraction import Judged, extract_arch, extract_front, keep, spread_archs
 from supernet.run import CHECKPOINT_FILE, RUN_FILE, read_record
-from supernet.spaces.lite import Lite
+from supernet.spaces.lite_32 import LiteAt32
 
-SPACE = Lite().build(input_channels=1, classes=10)
+SPACE = LiteAt32().build(input_channels=1, classes=10)
 
 
 def judged(macs: int, accuracy: float) -> Judged:
@@ -98,7 +98,7 @@ def test_a_program_runs_without_the_training_code_at_any_batch(trained: tuple[Pa
 def test_an_architecture_outside_the_space_is_refused(trained: tuple[Path, Home]) -> None:
     folder, home = trained
     arch = read_record(folder).search_space.smallest()
-    with pytest.raises(InvalidArch, match="resolution 20 is not in space 'lite'; it may be one of 8, 16"):
+    with pytest.raises(InvalidArch, match="resolution 20 is not in space 'lite_32'; it may be .* 8, 16"):
         extract_arch(folder, replace(arch, resolution=20), home=home)
 
 
@@ -172,9 +172,9 @@ def test_an_architecture_is_read_back_from_its_document(tmp_path: Path) -> None:
 
     path = tmp_path / "arch.json"
     path.write_text(
-        '{"space": "lite", "resolution": 8, "blocks": [{"source": 0, "kernel": 3, "expend": 2}]}'
+        '{"space": "lite_32", "resolution": 8, "blocks": [{"source": 0, "kernel": 3, "expend": 2}]}'
     )
     with pytest.raises(ConfigError, match="Did you mean 'expand'"):
         read_arch(path)
-    path.write_text('{"space": "lite", "resolution": 8, "blocks": []}')
-    assert read_arch(path) == ArchConfig(space="lite", resolution=8, blocks=())
+    path.write_text('{"space": "lite_32", "resolution": 8, "blocks": []}')
+    assert read_arch(path) == ArchConfig(space="lite_32", resolution=8, blocks=())

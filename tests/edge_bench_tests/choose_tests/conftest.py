@@ -19,12 +19,14 @@ from edge_bench.records import (
     Metric,
     Preprocessing,
     SearchSpace,
+    Stage,
     Subnet,
     TensorSpec,
     TimingBlock,
 )
 from edge_bench.records.artifact import Format, Precision
-from supernet.spaces.lite import Lite
+from supernet.spaces.lite_32 import LiteAt32
+from supernet.spaces.mobilenet_v3 import MobilenetV3
 
 CREATED = "2026-01-01T00:00:00+00:00"
 
@@ -32,7 +34,7 @@ CREATED = "2026-01-01T00:00:00+00:00"
 @pytest.fixture(scope="session")
 def lite() -> SearchSpace:
     """A space with two resolutions."""
-    return Lite(widths=(8, 12), strides=(1, 2), stem_width=8, resolutions=(8, 16)).build(
+    return LiteAt32(stem_stride=2, widths=(8, 12), strides=(1, 2), stem_width=8, resolutions=(8, 16)).build(
         input_channels=1, classes=3
     )
 
@@ -171,3 +173,28 @@ def metrics(accuracy: float) -> tuple[Metric, ...]:
         Metric(name="accuracy", value=value, higher_is_better=True, split=split, examples=300)
         for split, value in (("selection", accuracy), ("test", accuracy - 0.01))
     )
+
+
+@pytest.fixture(scope="session")
+def small_space() -> SearchSpace:
+    """A space of 1,200 architectures, its stages unlike: for each, all can be listed."""
+    return SearchSpace(
+        name="small",
+        input_channels=1,
+        classes=3,
+        resolutions=(8, 16, 24),
+        stem_width=8,
+        stem_stride=2,
+        stages=(
+            Stage(width=8, stride=1, depths=(1, 2), kernels=(3, 5), expands=(2, 3)),
+            Stage(width=12, stride=2, depths=(1, 3), kernels=(3,), expands=(1, 2)),
+            Stage(width=16, stride=2, depths=(2,), kernels=(5,), expands=(2,), squeeze_excite=True),
+        ),
+        head_width=16,
+    )
+
+
+@pytest.fixture(scope="session")
+def mobile_space() -> SearchSpace:
+    """Once-for-all's space of some 10^20 architectures."""
+    return MobilenetV3().build(input_channels=3, classes=1000)

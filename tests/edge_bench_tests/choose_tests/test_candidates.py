@@ -10,7 +10,7 @@ import pytest
 from edge_bench.choose.features import features
 from edge_bench.choose.pick import candidates
 from edge_bench.records import Artifact, BenchmarkResult, FittedPredictor, SearchSpace, Subnet
-from supernet.spaces.lite import Lite
+from supernet.spaces.lite_32 import LiteAt32
 
 DEVICE = "this-machine"
 Make = Callable[..., Subnet]
@@ -77,7 +77,9 @@ def test_what_is_known_of_other_devices_spaces_and_thread_counts_prices_nothing(
     threaded, batched = result(file, 1.0, threads=2), result(file, 1.0, batch=8)
     others = [predictor(device="a-phone"), predictor(threads=2)]
     assert candidates([small], [file], [elsewhere, threaded, batched], others, device=DEVICE) == []
-    space = Lite(widths=(8, 12), strides=(1, 2), stem_width=16).build(input_channels=1, classes=3)
+    space = LiteAt32(stem_stride=2, widths=(8, 12), strides=(1, 2), stem_width=16).build(
+        input_channels=1, classes=3
+    )
     assert candidates([replace(small, space=space)], [], [], [predictor()], device=DEVICE) == []
 
 

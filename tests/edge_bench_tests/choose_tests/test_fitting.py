@@ -11,13 +11,15 @@ from edge_bench.choose.features import features
 from edge_bench.choose.fitting import fit_predictor, predict
 from edge_bench.documents import from_document, to_document
 from edge_bench.records import ArchConfig, FittedPredictor, SearchSpace, operators
-from supernet.spaces.lite import Lite
+from supernet.spaces.lite_32 import LiteAt32
 from supernet.spaces.mobilenet_v3 import MobilenetV3
 
 
 @pytest.fixture(scope="module")
 def space() -> SearchSpace:
-    return Lite(widths=(8, 12, 16), strides=(1, 2, 2), stem_width=8).build(input_channels=1, classes=10)
+    return LiteAt32(stem_stride=2, widths=(8, 12, 16), strides=(1, 2, 2), stem_width=8).build(
+        input_channels=1, classes=10
+    )
 
 
 def sampled(space: SearchSpace, count: int, seed: int) -> list[ArchConfig]:
@@ -71,9 +73,9 @@ def test_a_prediction_outside_what_was_measured_carries_a_warning(space: SearchS
     assert "outside what was measured" in predict(made, space, space.largest()).warning
 
 
-@pytest.mark.parametrize("kind", [Lite, MobilenetV3])
+@pytest.mark.parametrize("kind", [LiteAt32, MobilenetV3])
 def test_features_of_a_space_have_the_same_names_and_sum_to_its_macs(
-    kind: type[Lite] | type[MobilenetV3],
+    kind: type[LiteAt32] | type[MobilenetV3],
 ) -> None:
     space = kind().build(input_channels=3, classes=10)
     archs = [space.smallest(), space.largest(), *sampled(space, 5, seed=4)]

@@ -21,13 +21,21 @@ def features(space: SearchSpace, arch: ArchConfig) -> dict[str, float]:
     """
     summed = dict.fromkeys(_names(space), 0.0)
     for operator in operators(space, arch):
-        group = _group(operator)
-        summed[MACS] += operator.macs
-        summed[f"{group}.macs"] += operator.macs
-        summed[f"{group}.activations"] += operator.activations
-        summed[f"{group}.weights"] += operator.weights
-        summed[f"{group}.count"] += 1
+        for name, value in operator_features(operator).items():
+            summed[name] += value
     return summed
+
+
+def operator_features(operator: Operator) -> dict[str, float]:
+    """Return what one operator adds to the features of its network."""
+    group = _group(operator)
+    return {
+        MACS: operator.macs,
+        f"{group}.macs": operator.macs,
+        f"{group}.activations": operator.activations,
+        f"{group}.weights": operator.weights,
+        f"{group}.count": 1,
+    }
 
 
 def _group(operator: Operator) -> str:

@@ -7,6 +7,8 @@ of the space: a once-for-all prefix lists sources 0, 1, 2 of a stage, a LayerDro
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -86,12 +88,12 @@ class SearchSpace:
     @property
     def offsets(self) -> tuple[int, ...]:
         """The source number of each stage's first block."""
-        ends = np.cumsum([0] + [max(stage.depths) for stage in self.stages])
-        return tuple(int(end) for end in ends[:-1])
+        depths = [max(stage.depths) for stage in self.stages]
+        return tuple(itertools.accumulate(depths[:-1], initial=0))
 
     def stage_of(self, source: int) -> int:
         """Return the index of the stage that holds the block numbered `source`."""
-        return int(np.searchsorted(self.offsets, source, side="right")) - 1
+        return bisect.bisect_right(self.offsets, source) - 1
 
     def mid_width(self, input_width: int, expand: int) -> int:
         """Return the expanded width of a block, a multiple of `divisor`."""
@@ -99,11 +101,15 @@ class SearchSpace:
 
     def largest(self) -> ArchConfig:
         """Return the network with every maximum chosen."""
-        return self._extreme(max)
+        return self._everywhere(max)
+
+    def middle(self) -> ArchConfig:
+        """Return the network with every choice the median of its choices, of two the larger."""
+        return self._everywhere(lambda choices: choices[len(choices) // 2])
 
     def smallest(self) -> ArchConfig:
         """Return the network with every minimum chosen."""
-        return self._extreme(min)
+        return self._everywhere(min)
 
     def sample(self, generator: np.random.Generator) -> ArchConfig:
         """Return an architecture with every choice drawn uniformly and independently."""
@@ -190,7 +196,7 @@ class SearchSpace:
             expand=int(generator.choice(stage.expands)),
         )
 
-    def _extreme(self, choose: Callable[[tuple[int, ...]], int]) -> ArchConfig:
+    def _everywhere(self, choose: Callable[[tuple[int, ...]], int]) -> ArchConfig:
         blocks = tuple(
             Block(source=offset + place, kernel=choose(stage.kernels), expand=choose(stage.expands))
             for offset, stage in zip(self.offsets, self.stages, strict=True)

@@ -92,10 +92,18 @@ class AdditivePredictor(LatencyPredictor):
         unknown = [name for name in self._prices if name not in features]
         if unknown:
             raise NotFittedError(f"the predictor was fitted on other features: '{unknown[0]}' is not given")
-        total = self._overhead_ms + sum(price * features[name] for name, price in self._prices.items())
-        latency = max(total, 1e-6)
+        latency = max(self._overhead_ms + self.price(features), 1e-6)
         low, high = self._ratios
         return Prediction(latency_ms=latency, low_ms=latency * low, high_ms=latency * high)
+
+    @property
+    def overhead_ms(self) -> float:
+        """What a network costs beside its operators."""
+        return self._overhead_ms
+
+    def price(self, features: Mapping[str, float]) -> float:
+        """Return what features cost in ms, those of a network or of a part; an absent one counts 0."""
+        return sum(price * features.get(name, 0.0) for name, price in self._prices.items())
 
     def parameters(self) -> dict[str, Any]:
         return {

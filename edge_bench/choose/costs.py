@@ -1,0 +1,174 @@
+"""What an architecture costs, for arrays of them: multiply-accumulates, size, peak memory, latency.
+
+A block's operators depend on the resolution, its place, kernel and expand ratio, and on no other block.
+So each cost is a table over those four: summed, or for peak memory the largest entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_bench.choose.encoding import Encoding, Rows
+from edge_bench.choose.features import operator_features
+from edge_bench.choose.fitting import open_predictor, space_key
+from edge_bench.choose.predictors import AdditivePredictor
+from edge_bench.errors import ConfigError
+from edge_bench.records import ArchConfig, Block, FittedPredictor, Operator, SearchSpace, operators
+
+Scores = npt.NDArray[np.float64]
+BYTES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockTable:
+    """A cost that is a sum over blocks, or the largest of them.
+
+    Attributes:
+        name: of what is counted, with its unit: "latency_ms".
+        base: [resolutions] what stem and head cost.
+        blocks: [resolutions, places, kernels, expands] what a block costs. Where a stage has fewer kernels
+            or expand ratios than another, the rest of its entries are 0.
+        largest: whether the largest entry counts, rather than the sum.
+    """
+
+    encoding: Encoding
+    name: str
+    base: Scores
+    blocks: Scores
+    largest: bool = False
+
+    def __call__(self, rows: Rows) -> Scores:
+        """Return the cost [n] of canonical `rows` [n, columns]."""
+        encoding = self.encoding
+        resolution = rows[:, 0]
+        there = encoding.present(rows)
+        costs = self.base[resolution]
+        for place in range(encoding.places):
+            kernel, expand = (
+                rows[:, encoding.kernel_columns[place]],
+                rows[:, encoding.expand_columns[place]],
+            )
+            block = np.where(there[:, place], self.blocks[resolution, place, kernel, expand], 0.0)
+            costs = np.maximum(costs, block) if self.largest else costs + block
+        return costs
+
+
+def macs_table(encoding: Encoding) -> BlockTable:
+    """Return the multiply-accumulates for one image, exactly those of `operators`."""
+    return _summed(encoding, "macs", lambda operator: operator.macs)
+
+
+def size_table(encoding: Encoding) -> BlockTable:
+    """Return the bytes of all weights in float32; a file adds its graph, some kilobytes."""
+    return _summed(encoding, "size_bytes", lambda operator: BYTES * operator.weights)
+
+
+def peak_memory_table(encoding: Encoding) -> BlockTable:
+    """Return the bytes of activations (float32, one image) that must be held at once; see `live_bytes`.
+
+    The weights and what a runtime itself needs are not in it.
+    """
+    table = _tabulated(encoding, "peak_memory_bytes", live_bytes, combine=max)
+    return replace(table, largest=True)
+
+
+def latency_table(encoding: Encoding, fitted: FittedPredictor) -> BlockTable:
+    """Return the latency in ms that a fitted predictor gives, exact but for the order of the sum.
+
+    Raises:
+        ConfigError: the predictor was fitted for another space, or is none that sums over operators.
+    """
+    if fitted.space != space_key(encoding.space):
+        raise ConfigError(
+            f"predictor '{fitted.id}' was fitted for space '{fitted.space}', "
+            f"not '{space_key(encoding.space)}'",
+            hint="edge-bench fit --run RUN",
+        )
+    predictor = open_predictor(fitted)
+    if not isinstance(predictor, AdditivePredictor):
+        raise ConfigError(
+            f"predictor '{fitted.id}' is of kind '{fitted.kind}', which gives operators no prices to sum",
+            hint="edge-bench fit --kind non_negative",
+        )
+    table = _summed(encoding, "latency_ms", lambda one: predictor.price(operator_features(one)))
+    return replace(table, base=table.base + predictor.overhead_ms)
+
+
+def live_bytes(listed: Sequence[Operator]) -> list[int]:
+    """Return for each operator in running order the bytes that must be held while it runs.
+
+    Those are its input and output, and within a block that ends in an addition the block's input,
+    which is still to be added. Float32, one image; each operator writes to memory of its own.
+    """
+    live = [operator.activations for operator in listed]
+    for end, operator in enumerate(listed):
+        if operator.kind != "add":
+            continue
+        first = next(
+            index
+            for index, one in enumerate(listed)
+            if one.block == operator.block and one.kind != "convolution"
+        )
+        for index in range(first + 1, end):
+            live[index] += operator.input_channels * operator.input_size**2
+    return [BYTES * one for one in live]
+
+
+def peak_memory_bytes(space: SearchSpace, arch: ArchConfig) -> int:
+    """Return the largest of `live_bytes` of one architecture."""
+    return max(live_bytes(operators(space, arch)))
+
+
+def _summed(encoding: Encoding, name: str, price: Callable[[Operator], float]) -> BlockTable:
+    return _tabulated(encoding, name, lambda listed: [price(one) for one in listed], combine=sum)
+
+
+def _tabulated(
+    encoding: Encoding,
+    name: str,
+    price: Callable[[Sequence[Operator]], Sequence[float]],
+    *,
+    combine: Callable[[Sequence[float]], float],
+) -> BlockTable:
+    """Return the table of a price that each operator has, combined block by block.
+
+    Since blocks do not touch each other, networks of equal blocks show the prices of all.
+    """
+    space = encoding.space
+    kernels = max(len(stage.kernels) for stage in space.stages)
+    expands = max(len(stage.expands) for stage in space.stages)
+    base = np.zeros(len(space.resolutions))
+    blocks = np.zeros((len(space.resolutions), encoding.places, kernels, expands))
+    for number, resolution in enumerate(space.resolutions):
+        for kernel in range(kernels):
+            for expand in range(expands):
+                listed = operators(space, _of_equal_blocks(encoding, resolution, kernel, expand))
+                prices: dict[int, list[float]] = {}
+                for operator, one in zip(listed, price(listed), strict=True):
+                    prices.setdefault(operator.block, []).append(one)
+                base[number] = combine(prices.pop(-1))
+                for place, stage in enumerate(encoding.stages):
+                    chosen = space.stages[stage]
+                    if kernel < len(chosen.kernels) and expand < len(chosen.expands):
+                        blocks[number, place, kernel, expand] = combine(prices[place])
+    return BlockTable(encoding=encoding, name=name, base=base, blocks=blocks)
+
+
+def _of_equal_blocks(encoding: Encoding, resolution: int, kernel: int, expand: int) -> ArchConfig:
+    """Return the deepest network whose blocks all take one choice, or their last where they have fewer."""
+    space = encoding.space
+    blocks = []
+    for source, number in enumerate(encoding.stages.tolist()):
+        stage = space.stages[number]
+        blocks.append(
+            Block(
+                source=source,
+                kernel=stage.kernels[min(kernel, len(stage.kernels) - 1)],
+                expand=stage.expands[min(expand, len(stage.expands) - 1)],
+            )
+        )
+    return ArchConfig(space=space.name, resolution=resolution, blocks=tuple(blocks))

@@ -70,7 +70,8 @@ def _run(given: list[str]) -> int:
     parser.parse_intermixed_args(given_command, options)
     home = Home(Path(options.home).expanduser().absolute()) if options.home else default_home()
     outcome = command.run(options, Context(home=home, json=options.json, quiet=options.quiet))
-    _print(json.dumps(outcome.document, allow_nan=False, indent=1) if options.json else outcome.text)
+    if not outcome.silent:
+        _print(json.dumps(outcome.document, allow_nan=False, indent=1) if options.json else outcome.text)
     return outcome.status
 
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import os
 import signal
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
 from edge_bench.errors import ConfigError, TrainingError
@@ -101,14 +101,17 @@ class GradientExchange:
         self.network = network
         self.reducer = None
         if ranks.count > 1:
-            self.reducer = DistributedDataParallel(_EmptyPass(network), broadcast_buffers=False)
+            self.reducer = DistributedDataParallel(_EmptyPass(network))
 
     def average(self) -> None:
         """Replace every gradient by its mean over the processes."""
         if self.reducer is None:
             return
         unused = [parameter for parameter in self.network.parameters() if parameter.grad is None]
-        self.reducer().backward()
+        with warnings.catch_warnings():
+            # Depthwise weights of one input channel: two layouts in name, one in memory.
+            warnings.filterwarnings("ignore", message="Grad strides do not match bucket view")
+            self.reducer().backward()
         for parameter in unused:
             # All processes train the same networks: what none used keeps no gradient, as in one process.
             parameter.grad = None
@@ -130,11 +133,31 @@ def synchronised_batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float)
     Every process must hold as many examples. Torch's own `SyncBatchNorm` knows CUDA alone.
     """
     count = dist.get_world_size()
-    mean = all_reduce(x.mean((0, 2, 3))) / count
+    mean = _sum_over_ranks(x.mean((0, 2, 3))) / count
     centred = x - mean[:, None, None]
-    variance = all_reduce(centred.square().mean((0, 2, 3))) / count
+    variance = _sum_over_ranks(centred.square().mean((0, 2, 3))) / count
     scale = weight * (variance + eps).rsqrt()
     return centred * scale[:, None, None] + bias[:, None, None]
+
+
+class _SumOverRanks(torch.autograd.Function):
+    @staticmethod
+    def forward(_: Any, x: Tensor) -> Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        # Each process's part of the sum stands in the losses of all.
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+
+def _sum_over_ranks(x: Tensor) -> Tensor:
+    total: Tensor = _SumOverRanks.apply(x)
+    return total
 
 
 def _told_to_stop(*_: object) -> NoReturn:

@@ -20,11 +20,15 @@ from edge_bench.store import ResultStore
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a command answers: a document for `--json`, a text for people, and an exit status."""
+    """What a command answers: a document for `--json`, a text for people, and an exit status.
+
+    Of several processes that run a command together, all but one are `silent`.
+    """
 
     document: dict[str, Any]
     text: str
     status: int = 0
+    silent: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,11 @@ DATA = "edge_bench.data"
 
 
 class Train(Command):
-    """Trains `runs/<name>-<digest>` under the home folder; the same command resumes it."""
+    """Trains `runs/<name>-<digest>` under the home folder; the same command resumes it.
+
+    Several processes share the work where `torchrun` starts them:
+    `torchrun --nproc-per-node 2 -m edge_bench train RUN.toml`.
+    """
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("run", metavar="RUN.toml", type=Path, help="the run file (see examples/)")
@@ -37,6 +41,7 @@ class Train(Command):
         )
 
     def run(self, options: argparse.Namespace, context: Context) -> Outcome:
+        from supernet.ranks import ranks_of_environment
         from supernet.run import SUMMARY_FILE, load_run
         from supernet.trainer import train
 
@@ -53,6 +58,8 @@ class Train(Command):
             say=context.say,
             interactive=context.interactive and not context.quiet,
         )
+        if not ranks_of_environment().first:
+            return Outcome(document={}, text="", silent=True)
         document = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
         document["folder"] = str(folder)
         return Outcome(document=document, text=_told(document))

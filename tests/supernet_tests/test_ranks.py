@@ -1,0 +1,135 @@
+"""Several processes train what one would, only the first writes, and a lost one ends them all."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from safetensors.torch import load_file
+from torch import Tensor
+
+from edge_bench.errors import ConfigError
+from edge_bench.files import Home
+from supernet.ranks import Ranks
+from supernet.run import CHECKPOINT_FILE, LOG_FILE, SUMMARY_FILE, load_run
+
+CHANGES = (
+    "training.optimizer='sgd'",
+    "training.learning_rate=0.1",
+    "training.average=0.9",
+    "training.augmentation='crop'",
+    "training.batch_size=200",
+)
+
+
+def test_each_process_takes_its_part_of_a_batch_and_all_parts_make_the_whole() -> None:
+    parts = [Ranks(number=n, count=4).share(12) for n in range(4)]
+    assert [n for part in parts for n in range(12)[part]] == list(range(12))
+    with pytest.raises(ConfigError, match="3 processes cannot share it evenly") as raised:
+        Ranks(number=0, count=3).share(32)
+    assert "batch_size=33" in raised.value.hint
+
+
+def test_two_processes_end_with_the_weights_of_one_with_the_whole_batch(
+    run_file: Path, tmp_path: Path
+) -> None:
+    changes = (*CHANGES, "training.epochs=1")
+    alone = _ended(_start(run_file, tmp_path / "alone", changes, processes=1))
+    shared = _ended(_start(run_file, tmp_path / "shared", changes, processes=2))
+    assert alone["processes"] == 1 and shared["processes"] == 2 and shared["steps"] == 5
+    one, two = (load_file(Path(told["folder"]) / CHECKPOINT_FILE) for told in (alone, shared))
+    assert one.keys() == two.keys()
+    learned = {name: tensor for name, tensor in one.items() if name.startswith(("weights", "average"))}
+    assert max(_distance(tensor, two[name]) for name, tensor in learned.items()) < 1e-5
+
+
+@pytest.mark.slow
+def test_a_batch_norm_of_ones_own_gives_other_weights_than_a_synchronised_one(
+    run_file: Path, tmp_path: Path
+) -> None:
+    changes = (*CHANGES, "training.epochs=1")
+    folders = [
+        Path(_ended(_start(run_file, tmp_path / str(n), (*changes, *more), processes=2))["folder"])
+        for n, more in enumerate(((), ("training.synchronise_batch_norm=false",)))
+    ]
+    one, two = (load_file(folder / CHECKPOINT_FILE) for folder in folders)
+    assert max(_distance(one[name], two[name]) for name in one if name.startswith("weights")) > 1e-4
+
+
+@pytest.mark.slow
+def test_a_lost_process_ends_all_with_a_clear_word_and_the_run_goes_on(
+    run_file: Path, tmp_path: Path
+) -> None:
+    changes = (*CHANGES, "training.epochs=40", "training.checkpoint_steps=2")
+    home = tmp_path / "home"
+    folder = load_run(run_file, changes).folder(Home(home))
+    torchrun = _start(run_file, home, changes, processes=2)
+    try:
+        deadline = time.monotonic() + 120
+        while not (folder / CHECKPOINT_FILE).exists():
+            assert time.monotonic() < deadline and torchrun.poll() is None
+            time.sleep(0.05)
+        second = next(
+            child
+            for child in psutil.Process(torchrun.pid).children(recursive=True)
+            if child.environ().get("RANK") == "1"
+        )
+        second.send_signal(signal.SIGKILL)
+        _, told = torchrun.communicate(timeout=120)
+    finally:
+        torchrun.kill()
+    assert torchrun.returncode != 0
+    assert "run the same command again: training goes on from the last checkpoint" in told
+    assert not (folder / SUMMARY_FILE).exists()
+
+    again = _start(run_file, home, changes, processes=2)
+    _, told = again.communicate(timeout=300)
+    assert again.returncode == 0, told
+    assert "goes on at step" in told
+    assert json.loads((folder / SUMMARY_FILE).read_text())["steps"] == 200
+    epochs = [json.loads(line)["epoch"] for line in (folder / LOG_FILE).read_text().splitlines()]
+    assert epochs == list(range(1, 41))
+
+
+def _start(
+    run_file: Path, home: Path, changes: tuple[str, ...], *, processes: int
+) -> subprocess.Popen[str]:
+    words = [word for change in changes for word in ("--set", change)]
+    command = ["-m", "edge_bench", "train", str(run_file), "--home", str(home), "--json", *words]
+    launcher = [sys.executable]
+    if processes > 1:
+        launcher += ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
+        launcher += ["--master-port", str(_free_port())]
+    return subprocess.Popen(
+        [*launcher, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def _ended(process: subprocess.Popen[str]) -> dict[str, object]:
+    answer, told = process.communicate(timeout=300)
+    assert process.returncode == 0, told
+    # One document: only the first process speaks.
+    document: dict[str, object] = json.loads(answer)
+    return document
+
+
+def _distance(one: Tensor, other: Tensor) -> float:
+    return float((one.double() - other.double()).abs().max())
+
+
+def _free_port() -> int:
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        return int(opened.getsockname()[1])

@@ -151,7 +151,7 @@ def _examples(data: str, preprocessing: Preprocessing, class_names: tuple[str, .
 
 def _program(subnet: Subnet, home: Home) -> ExportedProgram:
     path = home.absolute(subnet.program)
-    again = f"cut it again: edge-bench extract {subnet.run}"
+    again = f"cut it again: edge-bench extract {subnet.run} --arch {subnet.arch.key}"
     if not path.is_file():
         raise ConversionError(f"the program of subnet '{subnet.id}' is not at '{path}'", hint=again)
     if sha256_of(path) != subnet.digest:

@@ -10,6 +10,7 @@ from typing import Any
 from converters import FORMATS, PRECISIONS
 from edge_bench import variants
 from edge_bench.commands import Command, Context, Outcome, table
+from edge_bench.commands.extract import ARCH_HELP, arch_of
 from edge_bench.commands.train import data_table
 from edge_bench.errors import ConfigError, EdgeBenchError, StoreError, did_you_mean
 from edge_bench.files import sha256_of
@@ -24,7 +25,11 @@ class Export(Command):
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "subnets", metavar="SUBNET", nargs="*", help="a subnet's id (default: all of the newest run)"
+            "subnets",
+            metavar="SUBNET",
+            nargs="*",
+            help="a subnet's id, or RUN:ARCH, which is cut first where it is not stored yet "
+            f"(default: all of the newest run). {ARCH_HELP}",
         )
         parser.add_argument("--format", default="onnx,tflite", metavar="F[,F]", help="default: onnx,tflite")
         parser.add_argument(
@@ -40,8 +45,7 @@ class Export(Command):
     def run(self, options: argparse.Namespace, context: Context) -> Outcome:
         formats = chosen(options.format, known=variants.names(FORMATS), what="format")
         precisions = chosen(options.precision, known=PRECISIONS, what="precision")
-        with context.store() as store:
-            subnets = wanted(options.subnets, store.subnets())
+        subnets = wanted(options.subnets, context)
         artifacts, failures = export_subnets(
             context,
             subnets,
@@ -72,11 +76,15 @@ def export_subnets(
     Raises:
         StoreError: the disk refuses; the others would fail as well.
     """
+
+    def whole(artifact: Artifact) -> bool:
+        return _is_whole(context.home.absolute(artifact.file), artifact.digest)
+
     with context.store() as store:
         known = {artifact.id: artifact for artifact in store.artifacts()}
         jobs = [(one, form, precision) for one in subnets for form in formats for precision in precisions]
         kept = {f"{one.id}-{form}-{precision}": (one, form, precision) for one, form, precision in jobs}
-        ready = {} if force else {key: known[key] for key in kept if _is_whole(known.get(key), context)}
+        ready = {} if force else {key: known[key] for key in kept if key in known and whole(known[key])}
         missing = [key for key in kept if key not in ready]
         failures: dict[str, EdgeBenchError] = {}
         if missing:
@@ -112,20 +120,52 @@ def chosen(text: str, *, known: Iterable[str], what: str) -> list[str]:
     return given
 
 
-def wanted(given: Sequence[str], subnets: Sequence[Subnet]) -> list[Subnet]:
-    """Return the named subnets, or all of the newest run where none is named."""
-    by_id = {subnet.id: subnet for subnet in subnets}
-    if not subnets:
+def wanted(given: Sequence[str], context: Context) -> list[Subnet]:
+    """Return the subnets that are named by id or as RUN:ARCH, or all of the newest run.
+
+    What RUN:ARCH means is cut and stored, unless it is there and whole.
+
+    Raises:
+        ConfigError: there is no such subnet, run or architecture; the nearest is named.
+        InvalidArch: the run's search space does not contain the architecture.
+        TrainingError: the run is not finished, or its checkpoint cannot be read.
+    """
+    with context.store() as store:
+        stored = store.subnets()
+    by_id = {subnet.id: subnet for subnet in stored}
+    if not by_id and not any(":" in name for name in given):
         raise ConfigError("there is no subnet in the store", hint="edge-bench extract RUN")
     if not given:
-        return subnets_of(subnets)
+        return subnets_of(stored)
+    named: dict[str, Subnet] = {}
     for name in given:
-        if name not in by_id:
+        if name not in by_id and ":" not in name:
             raise ConfigError(
                 f"there is no subnet '{name}'.{did_you_mean(name, by_id)}",
-                hint="edge-bench results list --kind subnet",
+                hint="edge-bench results list --kind subnet; or name RUN:ARCH to cut one",
             )
-    return [by_id[name] for name in dict.fromkeys(given)]
+        subnet = by_id.get(name) or _cut(name, stored, context)
+        named[subnet.id] = subnet
+    return list(named.values())
+
+
+def _cut(name: str, stored: Sequence[Subnet], context: Context) -> Subnet:
+    from supernet.extraction import extract_arch
+    from supernet.run import find_run, read_record
+
+    run, _, given = name.partition(":")
+    folder = find_run(run, context.home)
+    arch = arch_of(given, read_record(folder).search_space, stored)
+    for subnet in stored:
+        if (subnet.run, subnet.arch) == (folder.name, arch) and _is_whole(
+            context.home.absolute(subnet.program), subnet.digest
+        ):
+            return subnet
+    context.say(f"cut {given} of {folder.name}")
+    subnet = extract_arch(folder, arch, home=context.home)
+    with context.store() as store:
+        store.add(subnet)
+    return subnet
 
 
 def subnets_of(subnets: Sequence[Subnet], run: str | None = None) -> list[Subnet]:
@@ -167,11 +207,8 @@ def artifact_row(artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def _is_whole(artifact: Artifact | None, context: Context) -> bool:
-    if artifact is None:
-        return False
-    file = context.home.absolute(artifact.file)
-    return file.is_file() and sha256_of(file) == artifact.digest
+def _is_whole(file: Path, digest: str) -> bool:
+    return file.is_file() and sha256_of(file) == digest
 
 
 def _outcome(artifacts: Sequence[Artifact], failures: Mapping[str, EdgeBenchError]) -> Outcome:

@@ -1,16 +1,23 @@
-"""cut subnets out of a trained run: those on its front, or one architecture"""
+"""cut subnets out of a trained run: those on its front, or named architectures"""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from edge_bench.commands import Command, Context, Outcome, table
 from edge_bench.documents import from_document
-from edge_bench.errors import ConfigError
-from edge_bench.records import ArchConfig, Subnet
+from edge_bench.errors import ConfigError, did_you_mean
+from edge_bench.files import Home
+from edge_bench.records import ArchConfig, SearchSpace, Subnet
+from edge_bench.records.notation import FORMS, NAMES, parse_arch
+
+ARCH_HELP = (
+    f"ARCH is {FORMS}; FILE.json with `space`, `resolution` and `blocks`; or a stored subnet's id or key"
+)
 
 
 class Extract(Command):
@@ -18,24 +25,39 @@ class Extract(Command):
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "run", metavar="RUN", help="a run folder, or a run's name under the home folder"
+            "run",
+            metavar="RUN",
+            nargs="?",
+            help="a run folder, or a run's name under the home folder (default: the newest run)",
         )
         parser.add_argument("--count", type=int, default=16, help="how many to keep (default: 16)")
         parser.add_argument(
             "--screen", type=int, default=60, help="how many random ones to judge first (default: 60)"
         )
         parser.add_argument(
-            "--arch", metavar="FILE.json", type=Path, help="cut this architecture instead (an ArchConfig)"
+            "--arch",
+            metavar="ARCH",
+            action="append",
+            default=[],
+            help=f"cut this architecture instead; may be given again. {ARCH_HELP}",
         )
 
     def run(self, options: argparse.Namespace, context: Context) -> Outcome:
         from supernet.extraction import extract_arch, extract_front
         from supernet.progress import shown
-        from supernet.run import find_run
+        from supernet.run import find_run, read_record
 
-        folder = find_run(options.run, context.home)
+        folder = find_run(options.run, context.home) if options.run else _newest_run(context.home)
         if options.arch:
-            subnets = [extract_arch(folder, read_arch(options.arch), home=context.home)]
+            with context.store() as store:
+                stored = store.subnets()
+            space = read_record(folder).search_space
+            archs = [arch_of(given, space, stored) for given in options.arch]
+            unique = list(dict.fromkeys(archs))
+            subnets = [
+                extract_arch(folder, arch, home=context.home)
+                for arch in context.track(unique, description="cut", total=len(unique))
+            ]
         else:
             judged = options.screen + 2
             with shown(
@@ -57,6 +79,37 @@ class Extract(Command):
         rows = [subnet_row(subnet) for subnet in subnets]
         text = f"{len(rows)} subnets of {folder.name}\n{table(_for_people(rows))}\nnext: edge-bench export"
         return Outcome(document={"subnets": rows}, text=text)
+
+
+def arch_of(given: str, space: SearchSpace, stored: Sequence[Subnet]) -> ArchConfig:
+    """Return the architecture of `space` that a word on the command line means.
+
+    Args:
+        given: a short name (`records.notation`), a JSON file, or a stored subnet's id or its
+            architecture's key.
+        space: the search space of the run to cut it from.
+        stored: the subnets in the store.
+
+    Raises:
+        ConfigError: it means none of these, or the file cannot be read.
+        InvalidArch: `space` does not contain it.
+    """
+    arch = parse_arch(given, space)
+    if arch is not None:
+        return arch
+    known = {name: one.arch for one in stored for name in (one.id, one.arch.key)}
+    path = Path(given).expanduser()
+    if given in known:
+        arch = known[given]
+    elif path.suffix == ".json" or path.is_file():
+        arch = read_arch(path)
+    else:
+        raise ConfigError(
+            f"'{given}' is no architecture.{did_you_mean(given, (*NAMES, *known))}",
+            hint=f"name {FORMS}; or an .json file; or a stored subnet (edge-bench results list)",
+        )
+    space.check(arch)
+    return arch
 
 
 def read_arch(path: Path) -> ArchConfig:
@@ -90,6 +143,15 @@ def subnet_row(subnet: Subnet) -> dict[str, Any]:
         ],
         "program": subnet.program,
     }
+
+
+def _newest_run(home: Home) -> Path:
+    from supernet.run import RUN_FILE
+
+    files = sorted(home.runs.glob(f"*/{RUN_FILE}"), key=lambda file: file.stat().st_mtime)
+    if not files:
+        raise ConfigError("there is no run yet", hint="edge-bench train RUN.toml makes one")
+    return files[-1].parent
 
 
 def _for_people(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -141,7 +141,7 @@ def test_a_program_that_is_not_the_recorded_one_is_not_loaded(home: Home, subnet
     home.absolute(subnet.program).write_bytes(b"something else")
     with pytest.raises(ConversionError, match="is not the file that was saved") as told:
         export_subnet(subnet, home=home, format="onnx")
-    assert told.value.hint == "cut it again: edge-bench extract net"
+    assert told.value.hint == f"cut it again: edge-bench extract net --arch {subnet.arch.key}"
     home.absolute(subnet.program).unlink()
     with pytest.raises(ConversionError, match="is not at"):
         export_subnet(subnet, home=home, format="onnx")

@@ -18,7 +18,13 @@ import sqlalchemy as sa
 from edge_bench.documents import canonical_json, from_document
 from edge_bench.errors import ConfigError, StoreError
 from edge_bench.files import HINT_OTHER_PLACE
-from edge_bench.records import Artifact, BenchmarkResult, FittedPredictor, Subnet
+from edge_bench.records import (
+    Artifact,
+    BenchmarkResult,
+    FittedAccuracyPredictor,
+    FittedPredictor,
+    Subnet,
+)
 
 VERSION = 1
 KINDS: dict[str, type[Any]] = {
@@ -26,9 +32,10 @@ KINDS: dict[str, type[Any]] = {
     "artifact": Artifact,
     "result": BenchmarkResult,
     "predictor": FittedPredictor,
+    "accuracy_predictor": FittedAccuracyPredictor,
 }
-Record = Subnet | Artifact | BenchmarkResult | FittedPredictor
-T = TypeVar("T", Subnet, Artifact, BenchmarkResult, FittedPredictor)
+Record = Subnet | Artifact | BenchmarkResult | FittedPredictor | FittedAccuracyPredictor
+T = TypeVar("T", Subnet, Artifact, BenchmarkResult, FittedPredictor, FittedAccuracyPredictor)
 
 _METADATA = sa.MetaData()
 _RECORDS = sa.Table(
@@ -106,6 +113,10 @@ class ResultStore:
     def predictors(self, *, device: str | None = None) -> list[FittedPredictor]:
         """Return fitted predictors, of one device where it is named."""
         return self._read(FittedPredictor, device)
+
+    def accuracy_predictors(self, *, run: str | None = None) -> list[FittedAccuracyPredictor]:
+        """Return fitted accuracy predictors, of one run where it is named."""
+        return [one for one in self._read(FittedAccuracyPredictor) if run in (None, one.run)]
 
     def revision(self) -> int:
         """Return a number that grows with every write; a cache of reads is good while it stays."""

@@ -3,19 +3,28 @@
 from edge_bench.records.arch import ArchConfig, Block, SearchSpace, Stage
 from edge_bench.records.artifact import Artifact, Parity, TensorSpec
 from edge_bench.records.frontier import Budget, Candidate, Frontier
+from edge_bench.records.notation import parse_arch
 from edge_bench.records.operators import Operator, operators
-from edge_bench.records.prediction import FittedPredictor, HeldOut, Prediction
+from edge_bench.records.prediction import (
+    AccuracyErrors,
+    FittedAccuracyPredictor,
+    FittedPredictor,
+    HeldOut,
+    Prediction,
+)
 from edge_bench.records.result import THIS_MACHINE, BenchmarkResult, TimingBlock
 from edge_bench.records.subnet import Metric, Preprocessing, Subnet
 
 __all__ = [
     "THIS_MACHINE",
+    "AccuracyErrors",
     "ArchConfig",
     "Artifact",
     "BenchmarkResult",
     "Block",
     "Budget",
     "Candidate",
+    "FittedAccuracyPredictor",
     "FittedPredictor",
     "Frontier",
     "HeldOut",
@@ -30,4 +39,5 @@ __all__ = [
     "TensorSpec",
     "TimingBlock",
     "operators",
+    "parse_arch",
 ]

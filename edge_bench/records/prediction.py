@@ -1,10 +1,12 @@
-"""A fitted latency predictor as a record: coefficients, where they hold, and how far they err."""
+"""Fitted predictors as records: coefficients, where they hold, and how far they err."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from edge_bench.records.subnet import Split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,3 +58,42 @@ class Prediction:
     low_ms: float
     high_ms: float
     warning: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccuracyErrors:
+    """Errors of predicted accuracies on whole networks that were not used to fit.
+
+    `rmse_points` is in points of accuracy, hundredths. The rank correlations are None where every
+    network is predicted alike.
+    """
+
+    networks: int
+    rmse_points: float
+    kendall: float | None = None
+    spearman: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedAccuracyPredictor:
+    """What `fit accuracy` leaves behind: how good each subnet of a trained run is.
+
+    `kind` names the file in `choose/accuracy/` that reads `parameters`; `metric` and `split` say what
+    is predicted, measured on `examples`. `cross_validated` gives the errors of every kind on fitted
+    networks left out in turn, by which `kind` was chosen; `baselines` those of the plainest kinds on
+    the networks of `held_out`, which took part in neither fit nor choice.
+    """
+
+    id: str
+    kind: str
+    run: str
+    space: str
+    metric: str
+    split: Split
+    examples: int
+    fitted_networks: int
+    parameters: Mapping[str, Any]
+    held_out: AccuracyErrors
+    baselines: Mapping[str, AccuracyErrors]
+    cross_validated: Mapping[str, AccuracyErrors]
+    created: str

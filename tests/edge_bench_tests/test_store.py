@@ -15,7 +15,15 @@ import pytest
 from edge_bench.documents import canonical_json
 from edge_bench.errors import OUR_FAULT, StoreError
 from edge_bench.files import Home
-from edge_bench.records import Artifact, BenchmarkResult, FittedPredictor, HeldOut, TimingBlock
+from edge_bench.records import (
+    AccuracyErrors,
+    Artifact,
+    BenchmarkResult,
+    FittedAccuracyPredictor,
+    FittedPredictor,
+    HeldOut,
+    TimingBlock,
+)
 from edge_bench.store import KINDS, VERSION, ResultStore
 
 WRITERS, EACH = 4, 25
@@ -102,6 +110,26 @@ def predictor(id: str, device: str) -> FittedPredictor:
     )
 
 
+def accuracy_predictor(identity: str, run: str) -> FittedAccuracyPredictor:
+    errors = AccuracyErrors(networks=10, rmse_points=0.5, kendall=0.9, spearman=0.95)
+    return FittedAccuracyPredictor(
+        id=identity,
+        kind="mean",
+        run=run,
+        space="lite-0",
+        metric="accuracy",
+        split="selection",
+        examples=500,
+        fitted_networks=30,
+        parameters={"mean": 0.5},
+        held_out=errors,
+        # Of what predicts every network alike there is no rank correlation.
+        baselines={"mean": AccuracyErrors(networks=10, rmse_points=2.0)},
+        cross_validated={"mean": errors},
+        created="2026-01-01T00:00:00+00:00",
+    )
+
+
 def test_several_processes_writing_at_once_lose_nothing(home: Home) -> None:
     first = canonical_json(artifact("shared"))
     writers = [
@@ -173,6 +201,15 @@ def test_results_and_predictors_can_be_asked_for_by_device(home: Home) -> None:
         assert [one.id for one in store.results(device="there")] == ["b"]
         assert [one.id for one in store.predictors(device="there")] == ["c"]
         assert store.results(device="nowhere") == [] and len(store.results()) == 2
+
+
+def test_accuracy_predictors_come_back_equal_and_can_be_asked_for_by_run(home: Home) -> None:
+    kept = [accuracy_predictor("a", "digits"), accuracy_predictor("b", "pictures")]
+    with ResultStore(home.store_url) as store:
+        store.add(*kept)
+        assert store.accuracy_predictors() == kept
+        assert store.accuracy_predictors(run="pictures") == kept[1:]
+        assert store.predictors() == []
 
 
 def test_records_are_added_all_or_none(home: Home) -> None:
@@ -284,8 +321,15 @@ def test_a_full_disk_refuses_in_one_line_and_keeps_what_was_there(home: Home) ->
 def test_raw_documents_are_as_stored_for_every_kind(home: Home) -> None:
     with ResultStore(home.store_url) as store:
         store.add(artifact("one"), result("two", "here"), predictor("three", "here"))
+        store.add(accuracy_predictor("four", "digits"))
         found = {kind: [one["id"] for one in store.documents(kind)] for kind in KINDS}
-    assert found == {"subnet": [], "artifact": ["one"], "result": ["two"], "predictor": ["three"]}
+    assert found == {
+        "subnet": [],
+        "artifact": ["one"],
+        "result": ["two"],
+        "predictor": ["three"],
+        "accuracy_predictor": ["four"],
+    }
 
 
 def change(home: Home, statement: str, *values: Any) -> None:

@@ -56,6 +56,31 @@ class BlockTable:
             costs = np.maximum(costs, block) if self.largest else costs + block
         return costs
 
+    def cheapest(self) -> Rows:
+        """Return the row [1, columns] of least cost; of equals the shallowest with the first choices."""
+        encoding, space = self.encoding, self.encoding.space
+        rows = np.zeros((len(space.resolutions), encoding.columns), np.uint8)
+        rows[:, 0] = np.arange(len(rows))
+        least = np.empty((len(rows), encoding.places))
+        for place, number in enumerate(encoding.stages):
+            stage = space.stages[number]
+            blocks = self.blocks[:, place, : len(stage.kernels), : len(stage.expands)].reshape(
+                len(rows), -1
+            )
+            chosen = blocks.argmin(1)
+            least[:, place] = blocks.min(1)
+            kernel, expand = np.divmod(chosen, len(stage.expands))
+            rows[:, encoding.kernel_columns[place]] = kernel
+            rows[:, encoding.expand_columns[place]] = expand
+        gather = np.maximum.accumulate if self.largest else np.add.accumulate
+        for number, stage in enumerate(space.stages):
+            by_depth = gather(least[:, encoding.stages == number], axis=1)
+            depths = by_depth[:, np.array(stage.depths) - 1]
+            rows[:, encoding.depth_columns[number]] = depths.argmin(1)
+        rows = encoding.canonical(rows)
+        best = int(self(rows).argmin())
+        return rows[best : best + 1]
+
 
 def macs_table(encoding: Encoding) -> BlockTable:
     """Return the multiply-accumulates for one image, exactly those of `operators`."""

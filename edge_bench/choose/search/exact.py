@@ -8,7 +8,7 @@ belongs to the front is lost.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +16,14 @@ import numpy.typing as npt
 from edge_bench.choose.costs import BlockTable
 from edge_bench.choose.encoding import Encoding, Rows
 from edge_bench.choose.search.fronts import Sieve, nondominated, pareto
-from edge_bench.choose.search.problem import Floats, Found, Problem
+from edge_bench.choose.search.problem import Floats, Found, Limit, Problem
 
 # Sums in another order differ in their last digits; what is that near a limit is kept and judged at last.
 ROUNDING = 1e-12
 # With further limits than the one on the cost, a merge of more pairs than this would take minutes.
 MOST_PAIRS = 2_000_000
+# What a whole limit costs, in differences between the qualities of the largest and smallest network.
+PRICES = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
 # Sums of so many pairs stay in a core's cache.
 CACHED_PAIRS = 16_384
 
@@ -62,6 +64,37 @@ def merge(problem: Problem) -> Found:
         method="exact merge",
         considered=encoding.space.size(),
     )
+
+
+def relaxed(problem: Problem) -> Rows:
+    """Return networks [n, columns] within all limits of an additive problem, on its front or near it.
+
+    Limits that would be objectives of their own are paid for in quality instead, at several prices
+    (Lagrangian relaxation). Each merge is exact for its price, so what it gives and fits is on the front.
+    """
+    encoding, quality = problem.encoding, problem.quality
+    assert isinstance(quality, BlockTable)
+    paid = [limit for limit in problem.limits if not _bounds(problem, limit)]
+    kept = tuple(limit for limit in problem.limits if _bounds(problem, limit))
+    worth = float(np.ptp(quality(encoding.encode([encoding.space.smallest(), encoding.space.largest()]))))
+    found = []
+    for price in PRICES:
+        base, blocks = quality.base.copy(), quality.blocks.copy()
+        for limit in paid:
+            assert isinstance(limit.cost, BlockTable)
+            base -= price * worth / limit.at_most * limit.cost.base
+            blocks -= price * worth / limit.at_most * limit.cost.blocks
+        dearer = BlockTable(encoding=encoding, name=quality.name, base=base, blocks=blocks)
+        found.append(merge(replace(problem, quality=dearer, limits=kept)).rows)
+    rows = np.unique(np.concatenate(found), axis=0)
+    rows = rows[problem.excess(rows) == 0]
+    return rows[pareto(problem.cost(rows), problem.quality(rows))]
+
+
+def _bounds(problem: Problem, limit: Limit) -> bool:
+    """Say whether a limit costs a merge nothing: it filters options, or bounds the cost itself."""
+    table = limit.cost
+    return table is problem.cost or (isinstance(table, BlockTable) and table.largest)
 
 
 @dataclass(frozen=True)

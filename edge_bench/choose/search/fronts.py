@@ -27,7 +27,8 @@ class Sieve:
     def __init__(self, lowest_cost: float, highest_cost: float) -> None:
         """Take the range in which all costs lie."""
         self._lowest = lowest_cost
-        self._scale = (BINS - 1) / max(highest_cost - lowest_cost, np.finfo(np.float64).tiny)
+        width = highest_cost - lowest_cost
+        self._scale = (BINS - 1) / width if width > 0 else 0.0
         self._best = np.full(BINS + 1, -np.inf)
 
     def passing(self, costs: Floats, qualities: Floats) -> Indices:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from edge_bench.records.arch import ArchConfig, SearchSpace, Stage
-from supernet.layers import (
-    ElasticConv,
-    ElasticDepthwise,
-    ElasticSqueezeExcite,
-    Residual,
-    activation,
-)
+from supernet import plain
+from supernet.layers import ElasticConv, ElasticDepthwise, ElasticSqueezeExcite
+from supernet.plain import Residual, activation
 
 
 class ElasticNetwork(nn.Module):
@@ -104,10 +99,11 @@ class ElasticNetwork(nn.Module):
         layers["head"] = self.head.plain(width, space.head_width)
         features = None
         if space.feature_width:
-            linear = copy.deepcopy(self.features)
-            features = nn.Sequential(linear, activation(space.activation))
-        plain = PlainNetwork(nn.Sequential(layers), features, copy.deepcopy(self.classifier))
-        return plain.requires_grad_(False)
+            features = nn.Sequential(
+                plain.linear(self.features.weight, self.features.bias), activation(space.activation)
+            )
+        classifier = plain.linear(self.classifier.weight, self.classifier.bias)
+        return PlainNetwork(nn.Sequential(layers), features, classifier)
 
 
 class PlainNetwork(nn.Module):
@@ -130,14 +126,20 @@ class PlainNetwork(nn.Module):
 
 def folded(network: nn.Module) -> nn.Module:
     """Return a copy in evaluation mode with every batch norm folded into its convolution."""
-    network = copy.deepcopy(network).eval()
-    for module in list(network.modules()):
-        if isinstance(module, nn.Sequential) and "norm" in module._modules:
-            conv, norm = module.get_submodule("conv"), module.get_submodule("norm")
-            assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-            module._modules["conv"] = fuse_conv_bn_eval(conv, norm)
+    folded = plain.skeleton(network).eval()
+    for module in folded.modules():
+        conv, norm = module._modules.get("conv"), module._modules.get("norm")
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            assert norm.running_mean is not None and norm.running_var is not None
+            statistics = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
+            conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias, *statistics)
             del module._modules["norm"]
-    return network
+    shared = set(network.parameters())
+    for module in folded.modules():
+        for name, parameter in module._parameters.items():
+            if parameter in shared:
+                module._parameters[name] = nn.Parameter(parameter.detach().clone(), requires_grad=False)
+    return folded
 
 
 def parameters_of(network: nn.Module) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from edge_bench.records.arch import ArchConfig, SearchSpace
+from edge_bench.records.arch import ArchConfig, SearchSpace, scaled_width
 
 Kind = Literal["convolution", "pointwise", "depthwise", "squeeze_excite", "add", "global_pool", "linear"]
 
@@ -136,8 +136,8 @@ def _walk(space: SearchSpace, arch: ArchConfig) -> Iterator[Operator]:
 
 
 def squeezed_width(width: int) -> int:
-    """Return the inner width of a squeeze-excite: a quarter, a multiple of 8 (MobileNetV3)."""
-    return max(8, int(width / 4 + 4) // 8 * 8)
+    """Return the inner width of a squeeze-excite: a quarter, rounded as MobileNetV3 rounds all widths."""
+    return scaled_width(width // 4, 1, 8)
 
 
 def _strided(size: int, stride: int) -> int:

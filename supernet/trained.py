@@ -27,7 +27,7 @@ from supernet.evaluation import accuracy, calibrated
 from supernet.images import JudgingImages
 from supernet.memory import keep_freed_memory
 from supernet.network import ElasticNetwork, folded, parameters_of
-from supernet.run import CHECKPOINT_FILE, RunRecord, read_record
+from supernet.run import CHECKPOINT_FILE, SUMMARY_FILE, RunRecord, read_record
 from supernet.trainer import CALIBRATION_IMAGES
 
 TECHNIQUE = "once_for_all"
@@ -206,6 +206,18 @@ class TrainedRun:
             while left:
                 left = left[file.write(left) :]
             self._kept[judgement.key] = judgement
+
+
+def newest_run(home: Home) -> Path:
+    """Return the folder of the run that was finished last.
+
+    Raises:
+        ConfigError: none is finished.
+    """
+    finished = list(home.runs.glob(f"*/{SUMMARY_FILE}"))
+    if not finished:
+        raise ConfigError("no run is finished yet", hint="edge-bench train RUN.toml")
+    return max(finished, key=lambda file: file.stat().st_mtime_ns).parent
 
 
 def _read(path: Path) -> Iterator[Judgement]:

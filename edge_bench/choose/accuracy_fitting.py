@@ -60,6 +60,12 @@ def kinds() -> tuple[str, ...]:
     return tuple(name for name in variants.names(ACCURACY) if name not in BASELINES)
 
 
+def check_kind(kind: str) -> None:
+    """Raise `UnknownVariant` or `MissingExtra` where `fit_accuracy` could not fit `kind`."""
+    for name in (*kinds(), *BASELINES) if kind == AUTO else (kind, *BASELINES):
+        _load(name)
+
+
 def measure_held_out(encoding: Encoding, measure: Measure, count: int, *, seed: int) -> Measured:
     """Draw and measure networks to judge on: half of them uniform, half spread over MACs and resolution.
 

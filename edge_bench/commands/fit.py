@@ -1,4 +1,4 @@
-"""learn to predict latency on this machine from measured networks, and say how far it errs"""
+"""learn to predict latency on this machine, or accuracy, from measured networks; say how far it errs"""
 
 from __future__ import annotations
 
@@ -11,12 +11,30 @@ from typing import Any
 
 import numpy as np
 
+from edge_bench.choose.accuracy_fitting import (
+    AUTO,
+    check_kind,
+    fit_accuracy,
+    measure_chosen,
+    measure_held_out,
+)
+from edge_bench.choose.encoding import Encoding
 from edge_bench.choose.fitting import BASELINE, fit_predictor
 from edge_bench.choose.pick import RUNTIMES
 from edge_bench.commands import Command, Context, Outcome, table
 from edge_bench.commands.export import chosen, subnets_of
 from edge_bench.errors import ConfigError
-from edge_bench.records import THIS_MACHINE, ArchConfig, FittedPredictor, HeldOut, SearchSpace, operators
+from edge_bench.records import (
+    THIS_MACHINE,
+    AccuracyErrors,
+    ArchConfig,
+    FittedAccuracyPredictor,
+    FittedPredictor,
+    HeldOut,
+    Metric,
+    SearchSpace,
+    operators,
+)
 
 SEED = 20240521
 # Two surveys of the same networks that differ by more than this were disturbed.
@@ -25,46 +43,108 @@ SURVEYS = 4
 
 
 class Fit(Command):
-    """Measures whole networks of a search space, untrained ones since weights do not change latency.
+    """Measures some networks of a search space and learns to tell the rest.
 
-    Files are written straight from the architecture and measured in turns; a part of them is never
-    shown to the predictor and tells its error.
+    Latency is measured on whole untrained networks, since weights do not change it: files are written
+    straight from the architecture and measured in turns. Accuracy is that of a trained run's subnets on
+    the selection split, each with batch-norm statistics of its own; which ones are measured is chosen
+    as it goes, and what was measured is kept in the run's folder. Either way a part is never shown to
+    the predictor and tells its error.
     """
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--run", help="the run whose search space is meant (default: the newest)")
-        parser.add_argument("--nets", type=int, default=48, help="networks to fit on (default: 48)")
-        parser.add_argument("--held-out", type=int, default=24, help="networks to judge on (default: 24)")
-        parser.add_argument("--runtimes", default="onnxruntime,litert", help="default: onnxruntime,litert")
-        parser.add_argument("--threads", type=int, default=1, help="default: 1")
         parser.add_argument(
-            "--kind", default="non_negative", help="which predictor (default: non_negative)"
+            "what", nargs="?", choices=("latency", "accuracy"), default="latency", help="default: latency"
+        )
+        parser.add_argument("--run", help="the run whose search space is meant (default: the newest)")
+        parser.add_argument(
+            "--nets", type=int, help="networks to fit on (default: 48 for latency, 300 for accuracy)"
+        )
+        parser.add_argument(
+            "--held-out", type=int, help="networks to judge on (default: 24 for latency, 100 for accuracy)"
+        )
+        parser.add_argument(
+            "--runtimes", help="of latency (default: onnxruntime,litert)", metavar="NAME,NAME"
+        )
+        parser.add_argument("--threads", type=int, help="of latency (default: 1)")
+        parser.add_argument(
+            "--kind",
+            help="which predictor (default: non_negative for latency; for accuracy auto, the one that "
+            "errs least in cross-validation)",
         )
         parser.add_argument("--seed", type=int, default=SEED, help="draws the networks")
 
     def run(self, options: argparse.Namespace, context: Context) -> Outcome:
-        if options.nets < 8 or options.held_out < 4 or options.threads < 1:
-            raise ConfigError("--nets must be 8 or more, --held-out 4 or more, --threads 1 or more")
-        space = _space(options.run, context)
-        drawn = draw(space, options.nets, options.held_out, seed=options.seed)
-        rows: list[dict[str, Any]] = []
-        for runtime in chosen(options.runtimes, known=sorted(RUNTIMES.values()), what="runtime"):
-            surveyed = _survey(space, [*drawn.fitted, *drawn.held_out], runtime, options.threads, context)
-            fitted = fit_predictor(
-                space,
-                drawn.fitted,
-                surveyed.latencies_ms[: len(drawn.fitted)],
-                kind=options.kind,
-                device=THIS_MACHINE,
-                runtime=runtime,
-                threads=options.threads,
-                held_out_archs=drawn.held_out,
-                held_out_latencies_ms=surveyed.latencies_ms[len(drawn.fitted) :],
-            )
-            with context.store() as store:
-                store.add(fitted)
-            rows.append(_row(fitted, surveyed))
-        return Outcome(document={"predictors": rows}, text=_text(rows))
+        if options.what == "accuracy":
+            return _fit_accuracy(options, context)
+        return _fit_latency(options, context)
+
+
+def _fit_latency(options: argparse.Namespace, context: Context) -> Outcome:
+    nets, held_out = _or(options.nets, 48), _or(options.held_out, 24)
+    threads, kind = _or(options.threads, 1), _or(options.kind, "non_negative")
+    if nets < 8 or held_out < 4 or threads < 1:
+        raise ConfigError("--nets must be 8 or more, --held-out 4 or more, --threads 1 or more")
+    space = _space(options.run, context)
+    drawn = draw(space, nets, held_out, seed=options.seed)
+    rows: list[dict[str, Any]] = []
+    runtimes = _or(options.runtimes, "onnxruntime,litert")
+    for runtime in chosen(runtimes, known=sorted(RUNTIMES.values()), what="runtime"):
+        surveyed = _survey(space, [*drawn.fitted, *drawn.held_out], runtime, threads, context)
+        fitted = fit_predictor(
+            space,
+            drawn.fitted,
+            surveyed.latencies_ms[: len(drawn.fitted)],
+            kind=kind,
+            device=THIS_MACHINE,
+            runtime=runtime,
+            threads=threads,
+            held_out_archs=drawn.held_out,
+            held_out_latencies_ms=surveyed.latencies_ms[len(drawn.fitted) :],
+        )
+        with context.store() as store:
+            store.add(fitted)
+        rows.append(_row(fitted, surveyed))
+    return Outcome(document={"predictors": rows}, text=_text(rows))
+
+
+def _fit_accuracy(options: argparse.Namespace, context: Context) -> Outcome:
+    """Measure subnets of a trained run, the held-out ones first, and fit on those chosen since."""
+    from supernet.progress import shown
+    from supernet.run import find_run
+    from supernet.trained import TrainedRun, newest_run
+
+    for option in ("threads", "runtimes"):
+        if getattr(options, option) is not None:
+            raise ConfigError(f"--{option} does not apply to accuracy: it is the same on every device")
+    nets, held_out, kind = _or(options.nets, 300), _or(options.held_out, 100), _or(options.kind, AUTO)
+    check_kind(kind)
+    folder = find_run(options.run, context.home) if options.run else newest_run(context.home)
+    trained = TrainedRun.open(folder)
+    encoding = Encoding(trained.space)
+    done = 0
+    with shown(
+        f"measure subnets of {folder.name}",
+        done=0,
+        total=nets + held_out,
+        say=context.say,
+        interactive=context.interactive and not context.quiet,
+    ) as advance:
+
+        def measure(archs: Sequence[ArchConfig]) -> list[Metric]:
+            nonlocal done
+            metrics = trained.judge_all(archs, report=lambda count: advance(done + count, ""))
+            done += len(archs)
+            return metrics
+
+        unseen = measure_held_out(encoding, measure, held_out, seed=options.seed)
+        seen = measure_chosen(encoding, measure, nets, without=unseen.rows, seed=options.seed)
+    fitted = fit_accuracy(encoding, seen, unseen, run=folder.name, kind=kind, seed=options.seed)
+    with context.store() as store:
+        store.add(fitted)
+    archs = encoding.decode(np.concatenate([seen.rows, unseen.rows]))
+    row = {**accuracy_predictor_row(fitted), "seconds_a_network": float(np.median(trained.seconds(archs)))}
+    return Outcome(document={"accuracy_predictor": row}, text=_accuracy_text(row))
 
 
 @dataclass(frozen=True)
@@ -150,6 +230,10 @@ def _survey(
     return Surveyed(latencies_ms=best.tolist(), disagreement=disagreement, surveys=surveys)
 
 
+def _or(given: Any, default: Any) -> Any:
+    return default if given is None else given
+
+
 def _space(run: str | None, context: Context) -> SearchSpace:
     with context.store() as store:
         subnets = store.subnets()
@@ -175,6 +259,45 @@ def predictor_row(fitted: FittedPredictor) -> dict[str, Any]:
         **_errors(fitted.held_out),
         "baseline": {"kind": BASELINE, **_errors(fitted.baseline)},
     }
+
+
+def accuracy_predictor_row(fitted: FittedAccuracyPredictor) -> dict[str, Any]:
+    """Return what is told of an accuracy predictor; errors are those on networks it was not fitted on."""
+    return {
+        "id": fitted.id,
+        "run": fitted.run,
+        "kind": fitted.kind,
+        "metric": fitted.metric,
+        "split": fitted.split,
+        "examples": fitted.examples,
+        "fitted": fitted.fitted_networks,
+        "held_out": fitted.held_out.networks,
+        **_correlations(fitted.held_out),
+        "baselines": {kind: _correlations(errors) for kind, errors in fitted.baselines.items()},
+        "cross_validated": {kind: _correlations(errors) for kind, errors in fitted.cross_validated.items()},
+    }
+
+
+def _correlations(errors: AccuracyErrors) -> dict[str, Any]:
+    return {"kendall": errors.kendall, "spearman": errors.spearman, "rmse_points": errors.rmse_points}
+
+
+def _accuracy_text(row: dict[str, Any]) -> str:
+    shown = [
+        {
+            "predictor": kind,
+            "Kendall tau": errors["kendall"],
+            "Spearman": errors["spearman"],
+            "RMSE, points": errors["rmse_points"],
+        }
+        for kind, errors in ((row["kind"], row), *row["baselines"].items())
+    ]
+    return (
+        f"{row['metric'].capitalize()} of {row['run']} on the {row['split']} split "
+        f"({row['examples']} examples), predicted from {row['fitted']} measured networks for "
+        f"{row['held_out']} others\n{table(shown)}\n"
+        f"Measuring one took {row['seconds_a_network']:.2f} s; they are kept in the run's folder."
+    )
 
 
 def _row(fitted: FittedPredictor, surveyed: Surveyed) -> dict[str, Any]:

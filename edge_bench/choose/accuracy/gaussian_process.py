@@ -61,7 +61,8 @@ class GaussianProcess(AccuracyPredictor):
             squares = _squared_distances(bent, self._bent_support)
             alike = self._variance * np.exp(-squares / (2 * self._reach**2))
             predicted[start : start + BATCH] = plane @ self._slopes + alike @ self._weights
-        return self._mean + self._spread * (predicted + CONSTANT * self._weights.sum())
+        values: Values = self._mean + self._spread * (predicted + CONSTANT * self._weights.sum())
+        return values
 
     def parameters(self) -> dict[str, Any]:
         return {
@@ -107,4 +108,5 @@ class GaussianProcess(AccuracyPredictor):
 def _squared_distances(first: Values, second: Values) -> Values:
     """Return [n, m] squared Euclidean distances of the rows of two matrices."""
     squares = (first**2).sum(axis=1)[:, None] + (second**2).sum(axis=1) - 2 * first @ second.T
-    return np.maximum(squares, 0.0)
+    positive: Values = np.maximum(squares, 0.0)
+    return positive

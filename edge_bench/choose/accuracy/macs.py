@@ -25,12 +25,13 @@ class Macs(AccuracyPredictor):
         columns = self._columns(rows)
         self._mean = float(values.mean())
         normal = columns.T @ columns + PENALTY * np.eye(columns.shape[1])
-        self._slopes: Values = np.linalg.solve(normal, columns.T @ (values - self._mean))
+        self._slopes = np.asarray(np.linalg.solve(normal, columns.T @ (values - self._mean)), np.float64)
 
     def evaluate(self, encoding: Encoding, rows: Rows) -> Values:
         # Not a matrix product: that sums in an order which depends on the number of rows.
         columns = self._columns(rows)
-        return self._mean + (columns * self._slopes).sum(axis=1)
+        shifted: Values = self._mean + (columns * self._slopes).sum(axis=1)
+        return shifted
 
     def parameters(self) -> dict[str, Any]:
         return {

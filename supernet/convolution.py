@@ -44,7 +44,7 @@ def depthwise(x: Tensor, weight: Tensor, *, stride: int) -> Tensor:
         return x * weight.view(1, -1, 1, 1)
     if x.device.type != "cpu":
         return F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2, groups=len(weight))
-    convolved: Tensor = _Depthwise.apply(x, weight, stride)
+    convolved: Tensor = _Depthwise.apply(x, weight, stride)  # type: ignore[no-untyped-call]
     return convolved
 
 
@@ -62,7 +62,7 @@ class _Depthwise(torch.autograd.Function):
         return F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2, groups=len(weight))
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, weight = ctx.saved_tensors
         of_x, of_weight = ctx.needs_input_grad[:2]

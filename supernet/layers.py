@@ -137,7 +137,7 @@ class ElasticSqueezeExcite(nn.Module):
         """Return the plain layer over the first `width` channels."""
         hidden = squeezed_width(width)
         assert self.reduce.bias is not None and self.expand.bias is not None
-        return plain.SqueezeExcite(
+        return plain.squeeze_excite(
             plain.conv(self.reduce.weight[:hidden, :width], self.reduce.bias[:hidden]),
             plain.conv(self.expand.weight[:width, :hidden], self.expand.bias[:width]),
         )

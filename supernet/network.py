@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
@@ -11,7 +9,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from edge_bench.records.arch import ArchConfig, SearchSpace, Stage
 from supernet import plain
 from supernet.layers import ElasticConv, ElasticDepthwise, ElasticSqueezeExcite
-from supernet.plain import Residual, activation
+from supernet.plain import activation
 
 
 class ElasticNetwork(nn.Module):
@@ -83,13 +81,13 @@ class ElasticNetwork(nn.Module):
         space = self.space
         space.check(arch)
         width = space.stem_width
-        layers = OrderedDict[str, nn.Module](stem=self.stem.plain(space.input_channels, width))
+        layers: dict[str, nn.Module] = {"stem": self.stem.plain(space.input_channels, width)}
         if space.stem_block:
-            block = OrderedDict[str, nn.Module](
-                depthwise=self.stem_depthwise.plain(width, 3),
-                project=self.stem_project.plain(width, width),
-            )
-            layers["stem_block"] = Residual(nn.Sequential(block))
+            block = {
+                "depthwise": self.stem_depthwise.plain(width, 3),
+                "project": self.stem_project.plain(width, width),
+            }
+            layers["stem_block"] = plain.sequence(block, residual=True)
         for chosen in arch.blocks:
             elastic = self.blocks[chosen.source]
             assert isinstance(elastic, _ElasticBlock)
@@ -103,13 +101,13 @@ class ElasticNetwork(nn.Module):
                 plain.linear(self.features.weight, self.features.bias), activation(space.activation)
             )
         classifier = plain.linear(self.classifier.weight, self.classifier.bias)
-        return PlainNetwork(nn.Sequential(layers), features, classifier)
+        return PlainNetwork(plain.sequence(layers), features, classifier)
 
 
 class PlainNetwork(nn.Module):
     """Convolutions, batch norms, activations; mean pooling; fully connected layers."""
 
-    def __init__(self, layers: nn.Sequential, features: nn.Module | None, classifier: nn.Linear) -> None:
+    def __init__(self, layers: nn.Module, features: nn.Module | None, classifier: nn.Linear) -> None:
         super().__init__()
         self.layers = layers
         self.features = features
@@ -170,11 +168,11 @@ class _ElasticBlock(nn.Module):
         return result
 
     def plain(self, mid: int, kernel: int) -> nn.Module:
-        layers = OrderedDict[str, nn.Module](
-            expand=self.expand.plain(self.inputs, mid), depthwise=self.depthwise.plain(mid, kernel)
-        )
+        layers: dict[str, nn.Module] = {
+            "expand": self.expand.plain(self.inputs, mid),
+            "depthwise": self.depthwise.plain(mid, kernel),
+        }
         if self.squeeze is not None:
             layers["squeeze"] = self.squeeze.plain(mid)
         layers["project"] = self.project.plain(mid, self.outputs)
-        block = nn.Sequential(layers)
-        return Residual(block) if self.residual else block
+        return plain.sequence(layers, residual=self.residual)

@@ -7,6 +7,7 @@ drawn; a network has about a hundred. Copies of a few prototypes take a fifth of
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from functools import cache
 from typing import TypeVar
 
@@ -97,6 +98,24 @@ def linear(weight: Tensor, bias: Tensor) -> nn.Linear:
     return layer
 
 
+def sequence(layers: Mapping[str, nn.Module], *, residual: bool = False) -> nn.Module:
+    """Return named layers in a row; where `residual`, their input is added to their output."""
+    row = skeleton(_sequence_prototype())
+    row._modules.update(layers)
+    if not residual:
+        return row
+    around = skeleton(_residual_prototype())
+    around._modules["layers"] = row
+    return around
+
+
+def squeeze_excite(reduce: nn.Conv2d, expand: nn.Conv2d) -> SqueezeExcite:
+    """Return a squeeze-excite of its two convolutions."""
+    layer = skeleton(_squeeze_prototype())
+    layer._modules.update(reduce=reduce, expand=expand)
+    return layer
+
+
 def skeleton(module: M) -> M:
     """Return a module of the structure of `module`, to be given tensors of its own: it has the same."""
     copied = object.__new__(type(module))
@@ -105,7 +124,7 @@ def skeleton(module: M) -> M:
         attributes[name] = value.copy() if isinstance(value, dict) else value
     children = attributes["_modules"]
     for name, child in children.items():
-        children[name] = skeleton(child)
+        children[name] = None if child is None else skeleton(child)
     return copied
 
 
@@ -116,7 +135,7 @@ def _fill(conv: nn.Conv2d, weight: Tensor, bias: Tensor | None, groups: int) -> 
 
 
 def _copied(tensor: Tensor) -> nn.Parameter:
-    copied = tensor.detach().clone(memory_format=torch.contiguous_format)
+    copied = tensor.clone(memory_format=torch.contiguous_format)
     return nn.Parameter(copied, requires_grad=False)
 
 
@@ -138,3 +157,18 @@ def _conv_prototype(kernel: int, stride: int) -> nn.Conv2d:
 @cache
 def _linear_prototype() -> nn.Linear:
     return nn.Linear(1, 1)
+
+
+@cache
+def _sequence_prototype() -> nn.Sequential:
+    return nn.Sequential()
+
+
+@cache
+def _residual_prototype() -> Residual:
+    return Residual(nn.Sequential())
+
+
+@cache
+def _squeeze_prototype() -> SqueezeExcite:
+    return SqueezeExcite(_conv_prototype(1, 1), _conv_prototype(1, 1))

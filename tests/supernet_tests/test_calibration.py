@@ -39,6 +39,23 @@ def test_statistics_from_before_do_not_matter_and_weights_stay() -> None:
     assert torch.equal(fresh.running_var, used.running_var)  # type: ignore[arg-type]
 
 
+def test_each_layer_of_a_network_gets_the_moments_of_what_it_was_given() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.BatchNorm2d(4)
+    )
+    given: dict[nn.Module, list[Tensor]] = {}
+    for module in network:
+        if isinstance(module, nn.BatchNorm2d):
+            module.register_forward_pre_hook(lambda norm, x: given.setdefault(norm, []).append(x[0]))
+    recalibrate(network, torch.cat(batches())[:64].split(32))
+    for norm, inputs in given.items():
+        assert isinstance(norm, nn.BatchNorm2d) and norm.running_var is not None
+        exact = torch.cat([x.transpose(0, 1).flatten(1) for x in inputs], 1).double()
+        error = norm.running_var.double() / exact.var(1, unbiased=False) - 1
+        assert error.abs().max() < 1e-4
+
+
 def test_no_images_are_an_error() -> None:
     with pytest.raises(ValueError, match="at least one batch"):
         recalibrate(nn.BatchNorm2d(3), [])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from edge_bench.errors import InvalidArch
 from edge_bench.records import ArchConfig, Operator, SearchSpace, operators
+from edge_bench.records.operators import squeezed_width
 from supernet.calibration import recalibrate
 from supernet.layers import ElasticDepthwise
 from supernet.network import ElasticNetwork, folded, parameters_of
@@ -61,6 +62,44 @@ def test_a_plain_network_shares_nothing_with_the_elastic_one(space: SearchSpace)
         nn.init.constant_(parameter, 7.0)
     for name, tensor in plain.state_dict().items():
         assert torch.equal(tensor, before[name])
+
+
+def test_a_folded_network_shares_nothing_with_the_one_it_was_folded_from(space: SearchSpace) -> None:
+    plain = ElasticNetwork(space).materialize(space.largest())
+    recalibrate(plain, [images(space, space.largest())])
+    kept = {name: tensor.clone() for name, tensor in plain.state_dict().items()}
+    flat = folded(plain)
+    for parameter in flat.parameters():
+        nn.init.constant_(parameter, 7.0)
+    assert not flat.training and all(not parameter.requires_grad for parameter in flat.parameters())
+    for name, tensor in plain.state_dict().items():
+        assert torch.equal(tensor, kept[name])
+
+
+def test_two_networks_of_one_architecture_share_nothing_but_values(space: SearchSpace) -> None:
+    network = ElasticNetwork(space)
+    one, other = (network.materialize(space.smallest()) for _ in range(2))
+    seen: list[object] = []
+    for module in one.modules():
+        module.register_forward_hook(lambda *_: seen.append(_))
+    other.train()(images(space, space.smallest()))
+    assert not seen
+    for name, buffer in one.named_buffers():
+        if name.endswith("num_batches_tracked"):
+            assert buffer == 0
+
+
+def test_a_squeeze_excite_is_as_wide_as_mobilenets() -> None:
+    # make_divisible(width // 4, 8) of once-for-all's code: never more than a tenth below a quarter.
+    assert [squeezed_width(width) for width in (16, 72, 96, 120, 240, 672, 960)] == [
+        8,
+        24,
+        24,
+        32,
+        64,
+        168,
+        240,
+    ]
 
 
 def test_a_smaller_kernel_starts_as_the_centre_of_the_larger() -> None:

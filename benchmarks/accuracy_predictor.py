@@ -67,7 +67,6 @@ head_width = 32
 resolutions = [8, 16]
 [data]
 kind = "digits"
-selection_fraction = 0.4
 [training]
 epochs = 8
 threads = 1

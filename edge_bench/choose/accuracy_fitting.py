@@ -60,8 +60,22 @@ def kinds() -> tuple[str, ...]:
     return tuple(name for name in variants.names(ACCURACY) if name not in BASELINES)
 
 
-def check_kind(kind: str) -> None:
-    """Raise `UnknownVariant` or `MissingExtra` where `fit_accuracy` could not fit `kind`."""
+def check(space: SearchSpace, *, nets: int, held_out: int, kind: str = AUTO) -> None:
+    """Raise what would stop a fit of `nets` networks, judged on `held_out` others, before any is measured.
+
+    Raises:
+        ConfigError: too few are asked for, or more than the space can spare.
+        UnknownVariant, MissingExtra: no predictor of that kind, or a library that it needs.
+    """
+    for name, given, least in (("fit", nets, LEAST_NETS), ("judge", held_out, LEAST_HELD_OUT)):
+        if given < least:
+            raise ConfigError(f"{given} networks to {name} on are asked for; at least {least} are needed")
+    if space.size() < 2 * (nets + held_out):
+        raise ConfigError(
+            f"space '{space.name}' has {space.size()} networks; {nets} to fit on and {held_out} to judge "
+            "on are too many of them",
+            hint="give fewer --nets and --held-out",
+        )
     for name in (*kinds(), *BASELINES) if kind == AUTO else (kind, *BASELINES):
         _load(name)
 
@@ -70,19 +84,7 @@ def measure_held_out(encoding: Encoding, measure: Measure, count: int, *, seed: 
     """Draw and measure networks to judge on: half of them uniform, half spread over MACs and resolution.
 
     They depend on the space, `count` and `seed` alone.
-
-    Raises:
-        ConfigError: too few are asked for, or the space does not have that many to spare.
     """
-    if count < LEAST_HELD_OUT:
-        raise ConfigError(
-            f"{count} networks to judge on are asked for; at least {LEAST_HELD_OUT} are needed"
-        )
-    if encoding.space.size() < 4 * count:
-        raise ConfigError(
-            f"space '{encoding.space.name}' has {encoding.space.size()} networks; "
-            f"judging on {count} of them leaves too few to fit on"
-        )
     generator = np.random.default_rng([seed, _HELD_OUT])
     drawn = random_rows(encoding, count - count // 2, generator)
     # The extremes are for fitting: there is no learning them from others.
@@ -103,12 +105,7 @@ def measure_chosen(
     """Choose and measure up to `count` networks to fit on, none of them among `without`.
 
     A first part fills the space; the rest is chosen in rounds, each by what was measured before.
-
-    Raises:
-        ConfigError: too few are asked for.
     """
-    if count < LEAST_NETS:
-        raise ConfigError(f"{count} networks to fit on are asked for; at least {LEAST_NETS} are needed")
     generator = np.random.default_rng([seed, _CHOICE])
     first = round(FIRST_SHARE * count)
     chosen = measured(encoding, measure, spread_rows(encoding, first, generator, without=without))

@@ -13,7 +13,7 @@ import numpy as np
 
 from edge_bench.choose.accuracy_fitting import (
     AUTO,
-    check_kind,
+    check,
     fit_accuracy,
     measure_chosen,
     measure_held_out,
@@ -118,9 +118,9 @@ def _fit_accuracy(options: argparse.Namespace, context: Context) -> Outcome:
         if getattr(options, option) is not None:
             raise ConfigError(f"--{option} does not apply to accuracy: it is the same on every device")
     nets, held_out, kind = _or(options.nets, 300), _or(options.held_out, 100), _or(options.kind, AUTO)
-    check_kind(kind)
     folder = find_run(options.run, context.home) if options.run else newest_run(context.home)
     trained = TrainedRun.open(folder)
+    check(trained.space, nets=nets, held_out=held_out, kind=kind)
     encoding = Encoding(trained.space)
     done = 0
     with shown(

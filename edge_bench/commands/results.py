@@ -13,7 +13,14 @@ import device_profiles
 from edge_bench.commands import Command, Context, Outcome, table
 from edge_bench.errors import ConfigError, did_you_mean
 from edge_bench.files import atomic_path
-from edge_bench.records import Artifact, BenchmarkResult, FittedPredictor, Metric, Subnet
+from edge_bench.records import (
+    Artifact,
+    BenchmarkResult,
+    FittedAccuracyPredictor,
+    FittedPredictor,
+    Metric,
+    Subnet,
+)
 from edge_bench.store import ResultStore
 
 # Every warm latency, for JSON lines and Parquet; a spreadsheet has no use for it.
@@ -21,7 +28,7 @@ RAW = "latencies_ms"
 # A spreadsheet takes a cell that starts with one of these for a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 HINT_EMPTY = "edge-bench quickstart fills it"
-Kind = Literal["result", "artifact", "subnet", "predictor"]
+Kind = Literal["result", "artifact", "subnet", "predictor", "accuracy_predictor"]
 Row = dict[str, Any]
 # What the table shows of each kind; the document and the exported file hold every column.
 COLUMNS: Mapping[str, str] = {
@@ -29,6 +36,7 @@ COLUMNS: Mapping[str, str] = {
     "artifact": "id name format precision size_mb parity metric",
     "subnet": "id run technique resolution blocks params macs metric",
     "predictor": "id kind device runtime threads precision networks mape within_10_percent spearman",
+    "accuracy_predictor": "id kind run networks held_out_networks kendall spearman rmse_points",
 }
 
 
@@ -100,6 +108,8 @@ def _rows(store: ResultStore, kind: Kind, device: str | None) -> list[Row]:
         return [_result_row(one, metrics.get(one.artifact or "")) for one in store.results(device=device)]
     if kind == "predictor":
         return [_predictor_row(one) for one in store.predictors(device=device)]
+    if kind == "accuracy_predictor":
+        return [_accuracy_predictor_row(one) for one in store.accuracy_predictors()]
     if kind == "artifact":
         return [_artifact_row(one) for one in store.artifacts()]
     return [_subnet_row(one) for one in store.subnets()]
@@ -186,6 +196,26 @@ def _predictor_row(predictor: FittedPredictor) -> Row:
         "coverage": held_out.coverage,
         "baseline_mape": predictor.baseline.mape,
         "source": predictor.source,
+        "created": predictor.created,
+    }
+
+
+def _accuracy_predictor_row(predictor: FittedAccuracyPredictor) -> Row:
+    held_out = predictor.held_out
+    return {
+        "id": predictor.id,
+        "kind": predictor.kind,
+        "run": predictor.run,
+        "space": predictor.space,
+        "predicts": predictor.metric,
+        "split": predictor.split,
+        "examples": predictor.examples,
+        "fitted_networks": predictor.fitted_networks,
+        "held_out_networks": held_out.networks,
+        "kendall": held_out.kendall,
+        "spearman": held_out.spearman,
+        "rmse_points": held_out.rmse_points,
+        **{f"{kind}_rmse_points": errors.rmse_points for kind, errors in predictor.baselines.items()},
         "created": predictor.created,
     }
 

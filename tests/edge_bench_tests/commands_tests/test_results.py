@@ -20,10 +20,12 @@ from edge_bench.cli import main
 from edge_bench.commands import results
 from edge_bench.files import Home
 from edge_bench.records import (
+    AccuracyErrors,
     ArchConfig,
     Artifact,
     BenchmarkResult,
     Block,
+    FittedAccuracyPredictor,
     FittedPredictor,
     HeldOut,
     Metric,
@@ -141,6 +143,25 @@ def predictor() -> FittedPredictor:
     )
 
 
+def accuracy_predictor() -> FittedAccuracyPredictor:
+    held_out = AccuracyErrors(networks=100, rmse_points=0.4, kendall=0.91, spearman=0.98)
+    return FittedAccuracyPredictor(
+        id="trial-00ff-additive",
+        kind="additive",
+        run="trial-00ff",
+        space="lite-00",
+        metric="accuracy",
+        split="selection",
+        examples=5000,
+        fitted_networks=300,
+        parameters={},
+        held_out=held_out,
+        baselines={"mean": AccuracyErrors(networks=100, rmse_points=2.5)},
+        cross_validated={"additive": held_out},
+        created=CREATED,
+    )
+
+
 def fill(home: Home, *records: Any) -> None:
     with ResultStore(home.store_url) as store:
         store.add(*records)
@@ -196,6 +217,11 @@ def test_the_document_has_the_fields_of_a_benchmark_and_its_metric(
         ),
         ("artifact", ["file-1", "2.5", "1e-06"], {"size_bytes": 2_500_000, "parity_tolerance": 1e-4}),
         ("predictor", ["fit-1", "0.031", "0.99"], {"fitted_networks": 24, "held_out_networks": 6}),
+        (
+            "accuracy_predictor",
+            ["trial-00ff-additive", "0.91", "0.4"],
+            {"fitted_networks": 300, "mean_rmse_points": 2.5, "split": "selection"},
+        ),
         ("result", ["net.onnx"], {"device": "this-machine", "load_ms": 10.0}),
     ],
 )
@@ -206,7 +232,7 @@ def test_every_kind_of_record_has_its_table(
     shown: list[str],
     expected: dict[str, Any],
 ) -> None:
-    fill(home, subnet(), artifact(), predictor(), result("one"))
+    fill(home, subnet(), artifact(), predictor(), accuracy_predictor(), result("one"))
     assert main(["results", "list", "--kind", kind]) == errors.OK
     table = capsys.readouterr().out
     assert all(word in table for word in shown)

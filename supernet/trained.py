@@ -113,6 +113,7 @@ class TrainedRun:
         """
         kept = self._kept.get(arch.key)
         if kept is None:
+            self._load([arch])
             began = time.perf_counter()
             inputs, labels = self.images.split("selection", arch.resolution)
             plain = folded(calibrated(self.network, arch, self.images))
@@ -136,9 +137,8 @@ class TrainedRun:
         One network on one core each is quicker than all cores on one small network after another.
         `report` is told how many are done.
         """
-        for resolution in {arch.resolution for arch in archs if arch.key not in self._kept}:
-            for split in ("train", "selection"):
-                self.images.split(split, resolution)
+        # Not in the workers, who would all read the same images.
+        self._load([arch for arch in archs if arch.key not in self._kept])
         metrics: list[Metric] = []
         with _one_thread_each() as workers:
             pool = ThreadPoolExecutor(workers)
@@ -193,6 +193,14 @@ class TrainedRun:
             created=now(),
             notes={"calibration_images": len(self.images.split("train", arch.resolution)[1])},
         )
+
+    def _load(self, archs: Sequence[ArchConfig]) -> None:
+        """Read the images that judging `archs` needs, which is no part of the time it takes."""
+        for arch in archs:
+            self.space.check(arch)
+        for resolution in {arch.resolution for arch in archs}:
+            self.images.split("train", resolution)
+            self.images.split("selection", resolution)
 
     def _keep(self, judgement: Judgement) -> None:
         path = self.folder / JUDGED_FILE

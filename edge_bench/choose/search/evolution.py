@@ -71,7 +71,7 @@ class _Evolution:
         self.qualities: Floats = np.empty(0)
         self.costs: Floats = np.empty(0)
         self.excess: Floats = np.empty(0)
-        # Indices into all that was scored, best rank first; and each one's rank and crowding distance.
+        # Indices into all that was scored, the best first.
         self.alive: Indices = np.empty(0, np.int64)
 
     @property
@@ -154,8 +154,9 @@ class _Evolution:
 
     def _tournament(self, count: int) -> Indices:
         """Return winners of pairs drawn at random: who stands first among the living."""
-        pairs = self.generator.integers(0, len(self.alive), (count, 2))
-        return self.alive[pairs.min(1)]
+        first, second = self.generator.integers(0, len(self.alive), (2, count))
+        winners: Indices = self.alive[np.minimum(first, second)]
+        return winners
 
     def _unseen(self, rows: Rows) -> Rows:
         fresh = []

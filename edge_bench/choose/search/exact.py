@@ -86,9 +86,10 @@ def relaxed(problem: Problem) -> Rows:
             blocks -= price * worth / limit.at_most * limit.cost.blocks
         dearer = BlockTable(encoding=encoding, name=quality.name, base=base, blocks=blocks)
         found.append(merge(replace(problem, quality=dearer, limits=kept)).rows)
-    rows = np.unique(np.concatenate(found), axis=0)
+    rows: Rows = np.unique(np.concatenate(found), axis=0)
     rows = rows[problem.excess(rows) == 0]
-    return rows[pareto(problem.cost(rows), problem.quality(rows))]
+    front: Rows = rows[pareto(problem.cost(rows), problem.quality(rows))]
+    return front
 
 
 def _bounds(problem: Problem, limit: Limit) -> bool:
@@ -177,9 +178,9 @@ class _Merger:
             found.append((sums, chosen))
         sums = np.concatenate([one for one, _ in found], axis=1)
         chosen = np.concatenate([one for _, one in found])
-        for objective in range(2, len(sums)):
+        for extra in range(2, len(sums)):
             # Whatever fits the limit in any case may count as equal in it.
-            np.maximum(sums[objective], self.ceilings[objective] - most[objective], out=sums[objective])
+            np.maximum(sums[extra], self.ceilings[extra] - most[extra], out=sums[extra])
         front = _thinned(sums)
         left, right = np.divmod(chosen[front], len(stage))
         rows = parts.rows[left]

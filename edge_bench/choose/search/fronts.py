@@ -64,9 +64,9 @@ def nondominated(points: Floats) -> Indices:
     for start in range(0, len(order), CHUNK):
         chunk = order[start : start + CHUNK]
         for block in range(0, len(kept), CHUNK):
-            chunk = chunk[~_covered(points[chunk], points[kept[block : block + CHUNK]])]
+            chunk = chunk[~_covers(points[chunk], points[kept[block : block + CHUNK]]).any(axis=1)]
         earlier = np.tri(len(chunk), k=-1, dtype=np.bool_)
-        chunk = chunk[~(_covers(points[chunk], points[chunk]) & earlier).any(1)]
+        chunk = chunk[~(_covers(points[chunk], points[chunk]) & earlier).any(axis=1)]
         kept = np.concatenate([kept, chunk])
     return np.sort(kept)
 
@@ -89,10 +89,6 @@ def _sorted_front(costs: Floats, qualities: Floats) -> Indices:
     better = np.ones(len(order), np.bool_)
     better[1:] = ranked[1:] > np.maximum.accumulate(ranked)[:-1]
     return order[better]
-
-
-def _covered(points: Floats, others: Floats) -> npt.NDArray[np.bool_]:
-    return _covers(points, others).any(1)
 
 
 def _covers(points: Floats, others: Floats) -> npt.NDArray[np.bool_]:

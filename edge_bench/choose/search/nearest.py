@@ -40,22 +40,21 @@ def nearest(problem: Problem, *, seed: int = 0, others: Rows | None = None) -> N
     """
     encoding, space = problem.encoding, problem.encoding.space
     generator = np.random.default_rng(seed)
-    tables = [limit.cost for limit in problem.limits if isinstance(limit.cost, BlockTable)]
+    limits = [(limit.cost, limit.at_most) for limit in problem.limits if isinstance(limit.cost, BlockTable)]
     rivals = [encoding.encode([space.smallest(), space.largest()])]
     rivals.append(encoding.sample(EVALUATIONS, generator))
     if others is not None:
         rivals.append(others)
     bound = 0.0
-    limits = [limit.at_most for limit in problem.limits if isinstance(limit.cost, BlockTable)]
-    for table, at_most in zip(tables, limits, strict=True):
+    for table, at_most in limits:
         cheapest = table.cheapest()
         rivals.append(cheapest)
         bound = max(bound, float(table(cheapest)[0]) / at_most - 1)
-    summed = [one for one in range(len(tables)) if not tables[one].largest]
+    summed = [(table, at_most) for table, at_most in limits if not table.largest]
     if len(summed) > 1:
         for weights in generator.dirichlet(np.ones(len(summed)), WEIGHTINGS):
             parts = [
-                (tables[one], weight / limits[one]) for one, weight in zip(summed, weights, strict=True)
+                (table, weight / at_most) for (table, at_most), weight in zip(summed, weights, strict=True)
             ]
             rivals.append(_weighted(parts).cheapest())
     rows = np.concatenate(rivals)
@@ -72,7 +71,10 @@ def nearest(problem: Problem, *, seed: int = 0, others: Rows | None = None) -> N
 
 def _total(problem: Problem, rows: Rows) -> Floats:
     """Return the sum of excesses: of equally far ones, the one that misses less beside."""
-    return np.sum([limit.excess(rows) for limit in problem.limits], axis=0)
+    total = np.zeros(len(rows))
+    for limit in problem.limits:
+        total += limit.excess(rows)
+    return total
 
 
 def _weighted(parts: list[tuple[BlockTable, float]]) -> BlockTable:

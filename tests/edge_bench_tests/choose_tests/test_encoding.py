@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_bench.choose.encoding import Encoding
@@ -21,6 +21,7 @@ def any_space(request: pytest.FixtureRequest) -> SearchSpace:
 
 
 @given(seed=st.integers(0, 2**32))
+@settings(max_examples=40, deadline=None)
 def test_decoding_undoes_encoding(any_space: SearchSpace, seed: int) -> None:
     space, generator = any_space, np.random.default_rng(seed)
     archs = [space.sample(generator) for _ in range(4)] + [space.smallest(), space.largest()]
@@ -29,6 +30,7 @@ def test_decoding_undoes_encoding(any_space: SearchSpace, seed: int) -> None:
 
 
 @given(seed=st.integers(0, 2**32))
+@settings(max_examples=40, deadline=None)
 def test_every_row_of_indices_is_an_architecture_and_equal_networks_are_equal_rows(
     any_space: SearchSpace, seed: int
 ) -> None:

@@ -52,6 +52,7 @@ def small(small_space: SearchSpace) -> Encoding:
 
 
 @given(seed=SEEDS, grain=st.sampled_from([4, 2**30]))
+@settings(max_examples=40, deadline=None)
 def test_merging_gives_the_front_that_listing_every_architecture_gives(
     small: Encoding, seed: int, grain: int
 ) -> None:
@@ -60,7 +61,7 @@ def test_merging_gives_the_front_that_listing_every_architecture_gives(
 
 
 @given(seed=SEEDS, shares=st.lists(st.floats(0.1, 0.9), min_size=4, max_size=4))
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_merging_keeps_any_number_of_limits_exactly(
     small: Encoding, seed: int, shares: list[float]
 ) -> None:
@@ -194,7 +195,7 @@ def test_limits_too_many_to_merge_are_searched_from_what_relaxing_them_gives(
 
 
 @given(seed=SEEDS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_impossible_limits_have_an_empty_front_and_a_nearest_architecture(
     small: Encoding, seed: int
 ) -> None:
@@ -215,6 +216,7 @@ def test_impossible_limits_have_an_empty_front_and_a_nearest_architecture(
 
 
 @given(seed=SEEDS)
+@settings(max_examples=40, deadline=None)
 def test_one_impossible_limit_is_answered_by_the_cheapest_architecture(small: Encoding, seed: int) -> None:
     cost = additive(small, seed)
     limit = Limit(name="cost", cost=cost, at_most=0.1)

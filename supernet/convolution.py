@@ -34,16 +34,16 @@ def pointwise(x: Tensor, weight: Tensor) -> Tensor:
 def depthwise(x: Tensor, weight: Tensor, *, stride: int) -> Tensor:
     """Return the depthwise convolution of x [n, c, s, s] by weight [c, 1, k, k], padded by k // 2.
 
-    Of a kernel that is larger than its map only the part is computed that some pixel meets.
+    On the CPU only that part of a kernel larger than its map is computed which some pixel meets.
     """
     size, kernel = x.shape[-1], weight.shape[-1]
+    if x.device.type != "cpu":
+        return F.conv2d(x, weight, stride=stride, padding=kernel // 2, groups=len(weight))
     unmet = max(0, kernel // 2 - (size - 1))
     if unmet:
         weight = weight[:, :, unmet : kernel - unmet, unmet : kernel - unmet]
     if size == 1:
         return x * weight.view(1, -1, 1, 1)
-    if x.device.type != "cpu":
-        return F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2, groups=len(weight))
     convolved: Tensor = _Depthwise.apply(x, weight, stride)  # type: ignore[no-untyped-call]
     return convolved
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,16 @@ from torch import Tensor
 from edge_bench.errors import TrainingError
 from edge_bench.files import Home
 from supernet import checkpoint
-from supernet.run import CHECKPOINT_FILE, LOG_FILE, RUN_FILE, SUMMARY_FILE, RunConfig
+from supernet.network import ElasticNetwork
+from supernet.run import (
+    CHECKPOINT_FILE,
+    LOG_FILE,
+    RUN_FILE,
+    SUMMARY_FILE,
+    TEACHER_FILE,
+    RunConfig,
+    read_record,
+)
 from supernet.trainer import train
 
 
@@ -81,6 +91,73 @@ def test_a_killed_run_ends_with_bitwise_the_weights_of_an_undisturbed_one(
     assert _differing(_weights(resumed), _weights(undisturbed)) == []
     logs = [_steps(folder) for folder in (resumed, undisturbed)]
     assert logs[0] == logs[1]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "stops"),
+    [
+        ("sandwich", [3, 7]),
+        ("progressive_shrinking", [2, 5, 11]),
+    ],
+)
+def test_a_run_interrupted_anywhere_equals_an_undisturbed_one_teacher_average_and_sorting_included(
+    schedule: str,
+    stops: list[int],
+    tiny: Callable[..., RunConfig],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    changes = [f"schedule.kind='{schedule}'", "training.epochs=6", "training.average=0.95"]
+    # Seven steps an epoch: checkpoints stand at phase boundaries and between.
+    config = tiny(*changes, "training.batch_size=160", "training.checkpoint_steps=3")
+    undisturbed = _train(config, Home(tmp_path / "undisturbed"))
+    save = checkpoint.save
+    for stop in stops:
+        disturbed = Home(tmp_path / f"stopped-{stop}")
+        saved = 0
+
+        def save_or_stop(*arguments: Any, stop: int = stop) -> None:
+            nonlocal saved
+            save(*arguments)
+            saved += 1
+            if saved == stop:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(checkpoint, "save", save_or_stop)
+            with pytest.raises(KeyboardInterrupt):
+                _train(config, disturbed)
+        resumed = _train(config, disturbed)
+        assert _differing(_weights(resumed), _weights(undisturbed)) == []
+        assert _steps(resumed) == _steps(undisturbed)
+
+
+def test_progressive_shrinking_goes_through_its_stages_and_keeps_its_teacher(
+    tiny: Callable[..., RunConfig], home: Home
+) -> None:
+    folder = _train(tiny("schedule.kind='progressive_shrinking'", "training.epochs=12"), home)
+    lines = [json.loads(line) for line in (folder / LOG_FILE).read_text().splitlines()]
+    stages = list(dict.fromkeys(line["phase"] for line in lines))
+    assert stages == ["full", "kernel", "depth_1", "depth_2", "expand_1", "expand_2"][: len(stages)]
+    assert {"full", "kernel", "depth_2", "expand_2"} <= set(stages)
+    assert [phase.name for phase in read_record(folder).phases] == stages
+    # The teacher is the full network as it was before the first subnet learned from it.
+    teacher = load_file(folder / TEACHER_FILE)
+    last = _weights(folder)
+    assert teacher.keys() == {name for name in last if name.startswith("weights.")}
+    assert any(not torch.equal(teacher[name], last[name]) for name in teacher)
+
+
+def test_subnets_are_cut_from_the_average_of_the_weights(
+    tiny: Callable[..., RunConfig], home: Home
+) -> None:
+    folder = _train(tiny("training.average=0.9"), home)
+    saved = _weights(folder)
+    network = ElasticNetwork(read_record(folder).search_space)
+    checkpoint.restore(folder / CHECKPOINT_FILE, network)
+    for name, weights in network.state_dict().items():
+        assert torch.equal(weights, saved[f"average.{name}"])
+    assert any(not torch.equal(saved[f"average.{n}"], saved[f"weights.{n}"]) for n in network.state_dict())
 
 
 def test_phases_are_trained_one_after_another(tiny: Callable[..., RunConfig], home: Home) -> None:

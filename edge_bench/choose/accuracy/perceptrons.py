@@ -14,10 +14,10 @@ from edge_bench.choose.accuracy import AccuracyPredictor, Values
 from edge_bench.choose.encoding import Encoding, Rows
 from edge_bench.choose.perceptron import Perceptron
 
-MEMBERS, HIDDEN = 5, 64
+MEMBERS, HIDDEN = 4, 32
 # Of squared weights, against standardised inputs and values: some hundreds of networks are few.
-PENALTY = 3.0
-ITERATIONS = 200
+PENALTY = 1.0
+ITERATIONS = 100
 
 
 class Perceptrons(AccuracyPredictor):

@@ -156,7 +156,7 @@ class _SumOverRanks(torch.autograd.Function):
 
 
 def _sum_over_ranks(x: Tensor) -> Tensor:
-    total: Tensor = _SumOverRanks.apply(x)
+    total: Tensor = _SumOverRanks.apply(x)  # type: ignore[no-untyped-call]
     return total
 
 

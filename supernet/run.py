@@ -286,7 +286,7 @@ def _channels_if_known(source: DataSource) -> int:
 
 
 def _non_defaults(value: Any) -> dict[str, Any]:
-    chosen = {}
+    chosen: dict[str, Any] = {}
     for item in dataclasses.fields(value):
         given = getattr(value, item.name)
         default = item.default

@@ -13,7 +13,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from edge_bench import __version__
 from edge_bench.errors import TrainingError
@@ -192,7 +193,7 @@ class _Session:
         if place.step == 0 and number:
             if phase.sort_channels:
                 orders = importance_orders(self.network, self.narrowed[number - 1])
-                sorted_alike = [dict(self.network.named_parameters())]
+                sorted_alike: list[Mapping[str, Tensor]] = [dict(self.network.named_parameters())]
                 sorted_alike += states_by_name(self.network, self.optimizer)
                 sorted_alike += [self.average.tensors] if self.average else []
                 for tensors in sorted_alike:

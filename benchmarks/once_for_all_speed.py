@@ -11,7 +11,8 @@ On one thread the clock is the process's CPU time, which other work on the machi
 on two it is the wall. The peer's step leaves out its progress bar and its accuracy meters. The bars of the
 step are without `keep_freed_memory`, which `edge-bench train` has and the peer's users have not; what it
 gives both stands beside them. In single precision gradients differ by up to a hundredth, in double by
-1e-8: torch sums what a batch norm of a channels-last map needs less exactly than of a contiguous one. Ours is what `edge-bench train` does in a phase of progressive shrinking.
+1e-8: torch sums what a batch norm of a channels-last map needs less exactly than of a contiguous one. Ours
+is what `edge-bench train` does in a phase of progressive shrinking.
 """
 
 from __future__ import annotations

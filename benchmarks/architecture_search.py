@@ -1,12 +1,17 @@
 """Architecture search: how fast architectures are scored, how fast and how good the fronts are.
 
-Three parts, all on one core:
+Four parts, all on one core:
 - scoring with once-for-all's published accuracy predictor (128-400-400-400-1; random weights where it is
   not at hand), one-hot encoding included;
 - the exact front of the whole MobileNetV3 space (25 resolutions) for an additive accuracy, fitted to
   that predictor, against multiply-accumulates; the tables of costs are built within the time;
 - the front of NSGA-II against the exact front by enumeration, and against that of random search at equal
-  numbers of evaluations, on a part of that space, with the predictor itself.
+  numbers of evaluations, on a part of that space, with the predictor itself;
+- NSGA-II against pymoo's (PyPI's `pymoo`, in the extra `peers`; left out where it is not installed) on the
+  same part and predictor, seed by seed in turns, with equal populations and equal numbers of evaluations.
+  pymoo draws integers and rounds what its crossover and mutation give, once with the indices its guide to
+  discrete variables uses and once with those of its NSGA-II; a bar is held against the better of the two,
+  and against the front of all that pymoo scored, as ours is, not only of those that survived.
 
 Hypervolumes reach down to the worst cost and quality on the exact front.
 """
@@ -19,10 +24,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from report import Bar, arguments, data_folder, write
+from report import INSTALL_PEERS, Bar, arguments, data_folder, write
 
 from edge_bench.choose.costs import BlockTable, macs_table
 from edge_bench.choose.encoding import Encoding, Rows
@@ -30,7 +37,7 @@ from edge_bench.choose.perceptron import Perceptron
 from edge_bench.choose.search import Problem, search
 from edge_bench.choose.search.enumeration import enumerate_all
 from edge_bench.choose.search.evolution import evolve
-from edge_bench.choose.search.fronts import hypervolume
+from edge_bench.choose.search.fronts import Floats, hypervolume
 from edge_bench.records import SearchSpace
 from supernet.spaces.mobilenet_v3 import MobilenetV3
 
@@ -45,6 +52,13 @@ AIMS = {
 }
 PEER = {"scored_per_second_nas": 929, "scored_per_second_tutorial": 10_091}
 ROUNDS = 7
+# Both of pymoo's NSGA-II and ours; the population is what ours takes for so many by default.
+DUEL = {"evaluations": 10_000, "population": 150}
+# Settings of pymoo's simulated binary crossover and polynomial mutation.
+OPERATORS = {
+    "guide_to_discrete_variables": ({"prob": 1.0, "eta": 3.0}, {"prob": 1.0, "eta": 3.0}),
+    "defaults_of_nsga2": ({"prob": 0.9, "eta": 15}, {"eta": 20}),
+}
 # Resolutions the published predictor was trained for, of the eight it takes.
 LEARNED = (160, 176, 192, 208, 224)
 
@@ -92,6 +106,23 @@ def main() -> int:
             for count in (1_000, 10_000)
         ),
     ]
+    if pymoo := fronts.get("pymoo"):
+        bars += [
+            Bar(
+                name="search by hand against pymoo: time ratio",
+                floor=1.0,
+                figure=pymoo["time_ratio"],
+                unit="times our core seconds",
+            ),
+            Bar(
+                name="search by hand against pymoo: hypervolume ratio",
+                floor=1.0,
+                figure=pymoo["hypervolume_ratio"],
+                unit="times pymoo's",
+            ),
+        ]
+    else:
+        print(f"left out: NSGA-II against pymoo's, which is not installed; {INSTALL_PEERS}")
     figures = {"scoring": scoring, "merging": merging, "fronts": fronts, "aims": AIMS, "peer": PEER}
     return write(
         Path(__file__).stem,
@@ -193,6 +224,7 @@ def _additive(network: Perceptron, encoding: Encoding, whole: Encoding) -> Block
 def _fronts(
     network: Perceptron, encoding: Encoding, *, seeds: tuple[int, ...], full: bool
 ) -> dict[str, object]:
+    """Compare fronts on a part of the space; under "pymoo", where it is installed, with its NSGA-II."""
     kernels = ((3,), (3, 5), (3,), (3, 7), (3,)) if full else ((3,), (3, 5), (3,), (3,), (3,))
     space = _space(
         resolutions=(160, 192, 224) if full else (160, 224),
@@ -231,6 +263,11 @@ def _fronts(
             ),
             "seconds": statistics.median(seconds),
         }
+    against = {}
+    if find_spec("pymoo"):
+        against["pymoo"] = _against_pymoo(
+            problem, seeds, lambda costs, qualities: hypervolume(costs, qualities, **worst) / whole
+        )
     return {
         "architectures": space.size(),
         "exact_points": len(exact.rows),
@@ -238,7 +275,98 @@ def _fronts(
         "seeds": list(seeds),
         "evaluations": evaluations,
         "share_of_exact_front": evaluations[str(counts[-1])]["nsga2_median"],
+        **against,
     }
+
+
+def _against_pymoo(
+    problem: Problem, seeds: tuple[int, ...], share: Callable[[Floats, Floats], float]
+) -> dict[str, object]:
+    """Return core seconds and `share` of pymoo's NSGA-II and ours, and the medians of the seeds' ratios.
+
+    pymoo ends with the generation that reaches the number of evaluations; ours then gets as many.
+    """
+    population = DUEL["population"]
+    settings = {}
+    for name in OPERATORS:
+        rounds = []
+        # The first round warms up both.
+        for seed in (seeds[0], *seeds):
+            began = time.process_time()
+            costs, qualities, last = _pymoo(problem, name, seed)
+            between = time.process_time()
+            found = evolve(problem, evaluations=len(costs), population=population, seed=seed)
+            ended = time.process_time()
+            if found.considered != len(costs):
+                raise RuntimeError(f"{found.considered} evaluations against pymoo's {len(costs)}")
+            rounds.append(
+                {
+                    "evaluations": len(costs),
+                    "core_seconds": ended - between,
+                    "pymoo_core_seconds": between - began,
+                    "hypervolume": share(found.costs, found.qualities),
+                    "pymoo_hypervolume": share(costs, qualities),
+                    "pymoo_hypervolume_of_survivors": share(*last),
+                }
+            )
+        settings[name] = _duel(rounds[1:])
+    return {
+        "version": metadata.version("pymoo"),
+        **DUEL,
+        "settings": settings,
+        **{
+            ratio: min(one[ratio] for one in settings.values())
+            for ratio in ("time_ratio", "hypervolume_ratio")
+        },
+    }
+
+
+def _duel(rounds: list[dict[str, float]]) -> dict[str, object]:
+    def ratio(over: str, under: str) -> float:
+        return statistics.median(one[over] / one[under] for one in rounds)
+
+    return {
+        **{name: [one[name] for one in rounds] for name in rounds[0]},
+        "time_ratio": ratio("pymoo_core_seconds", "core_seconds"),
+        "hypervolume_ratio": ratio("hypervolume", "pymoo_hypervolume"),
+    }
+
+
+def _pymoo(problem: Problem, setting: str, seed: int) -> tuple[Floats, Floats, tuple[Floats, Floats]]:
+    """Return costs and qualities of all that pymoo scored, and those of the front it returns."""
+    from pymoo.algorithms.moo.nsga2 import NSGA2
+    from pymoo.core.problem import Problem as PymooProblem
+    from pymoo.operators.crossover.sbx import SBX
+    from pymoo.operators.mutation.pm import PM
+    from pymoo.operators.repair.rounding import RoundingRepair
+    from pymoo.operators.sampling.rnd import IntegerRandomSampling
+    from pymoo.optimize import minimize
+
+    encoding = problem.encoding
+    scored = []
+
+    class Scores(PymooProblem):
+        def __init__(self) -> None:
+            super().__init__(n_var=encoding.columns, n_obj=2, xl=0, xu=encoding.choices - 1, vtype=int)
+
+        def _evaluate(
+            self, x: np.ndarray, out: dict[str, np.ndarray], *args: object, **kwargs: object
+        ) -> None:
+            rows = encoding.canonical(x.astype(np.uint8))
+            out["F"] = np.column_stack([problem.cost(rows), -problem.quality(rows)])
+            scored.append(out["F"])
+
+    crossover, mutation = OPERATORS[setting]
+    algorithm = NSGA2(
+        pop_size=DUEL["population"],
+        sampling=IntegerRandomSampling(),
+        crossover=SBX(**crossover, vtype=float, repair=RoundingRepair()),
+        mutation=PM(**mutation, vtype=float, repair=RoundingRepair()),
+        eliminate_duplicates=True,
+    )
+    front = minimize(Scores(), algorithm, ("n_eval", DUEL["evaluations"]), seed=seed).F
+    every = np.concatenate(scored)
+    return every[:, 0], -every[:, 1], (front[:, 0], -front[:, 1])
 
 
 def _lift(part: Encoding, whole: Encoding) -> Callable[[Rows], Rows]:

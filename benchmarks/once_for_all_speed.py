@@ -46,7 +46,6 @@ from supernet.run import Training
 from supernet.spaces.mobilenet_v3 import MobilenetV3
 from supernet.step import gather_gradients
 
-INSTALL = "pip install -e '.[peers]' -c constraints.txt"
 SIDES_PX = (32, 64)
 BATCH, CLASSES, SUBNETS = 32, 10, 4
 RATE, WEIGHT_DECAY, SMOOTHING = 0.01, 3e-5, 0.1
@@ -79,7 +78,7 @@ Clock = Callable[[], float]
 def main() -> int:
     options = report.arguments(__doc__)
     if find_spec("ofa") is None or find_spec("torchvision") is None:
-        print(f"the peer is not installed; {INSTALL}")
+        print(f"the peer is not installed; {report.INSTALL_PEERS}")
         return 2
     peer = _Peer()
     torch.set_num_threads(1)

@@ -27,6 +27,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 # "smoke" shows that the script works, "cpu" gives the recorded figure on 2 cores, "gpu" is the same on
 # a machine whose GPU torch sees.
 SIZES = ("smoke", "cpu", "gpu")
+# What installs the packages that benchmarks compare with.
+INSTALL_PEERS = "pip install -e '.[peers]' -c constraints.txt"
 LIBRARIES = (
     "edge-bench",
     "numpy",

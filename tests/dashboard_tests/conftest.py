@@ -40,7 +40,7 @@ SUBNETS, EXPORTED, QUANTIZED = 20, 12, (3, 12)
 @pytest.fixture(scope="session")
 def made() -> tuple[Record, ...]:
     """The records that every test starts from."""
-    space = LiteAt32().build(input_channels=1, classes=10)
+    space = LiteAt32(stem_stride=2).build(input_channels=1, classes=10)
     generator = np.random.default_rng(7)
     archs = [space.smallest(), *(space.sample(generator) for _ in range(SUBNETS - 2)), space.largest()]
     subnets = sorted((_subnet(space, arch, generator) for arch in archs), key=lambda subnet: subnet.macs)

@@ -29,9 +29,9 @@ class Phase:
     networks alone, on the answers of a copy of the largest one as it stood when the first such
     phase began. `random_subnets` is `training.random_subnets` where it is not given.
 
-    What a taught network learns is `training.distillation` × the teacher's answer + `label_weight` ×
-    the labels; without a `label_weight` the two weights sum to 1. The step's gradient is the mean
-    over its networks.
+    What a taught network learns is `distillation` × the teacher's answer + `label_weight` × the
+    labels: without a `distillation` that of `training`, without a `label_weight` the rest to 1. The
+    step's gradient is the mean over its networks.
 
     `learning_rate` is the peak of a curve that begins here, its rise as long as `warmup` says (else
     `training.warmup`), with a fresh optimizer. A phase without one goes on along the curve of the
@@ -47,6 +47,7 @@ class Phase:
     choices: Mapping[Dimension, int] = field(default_factory=dict)
     teacher: Literal["in_place", "frozen"] = "in_place"
     random_subnets: int | None = None
+    distillation: float | None = None
     label_weight: float | None = None
     sort_channels: bool = False
 

@@ -52,7 +52,7 @@ class Training:
     label_smoothing: float = 0.1
     warmup: float = 0.25
     random_subnets: int = 2
-    distillation: float = 1.0
+    distillation: float = 0.5
     average: float = 0.0
     augmentation: Literal["as_data", "none", "crop", "crop_flip"] = "as_data"
     mixed_precision: bool = True
@@ -259,6 +259,7 @@ def _check_training(run: RunConfig) -> None:
         ("training.distillation", table.distillation),
         ("training.momentum", table.momentum),
         *((f"phases.{p.name}.warmup", p.warmup) for p in phases if p.warmup is not None),
+        *((f"phases.{p.name}.distillation", p.distillation) for p in phases if p.distillation is not None),
         *((f"phases.{p.name}.label_weight", p.label_weight) for p in phases if p.label_weight is not None),
     ):
         if not 0 <= share <= 1:

@@ -68,7 +68,8 @@ def gather_gradients(
         training: smoothing, the teacher's weight, and whether CUDA computes in bfloat16.
         frozen: the teacher, in a phase that has a frozen one.
     """
-    label_weight = 1 - training.distillation if phase.label_weight is None else phase.label_weight
+    teacher_weight = training.distillation if phase.distillation is None else phase.distillation
+    label_weight = 1 - teacher_weight if phase.label_weight is None else phase.label_weight
     half = training.mixed_precision and inputs.device.type == "cuda"
     losses: list[Tensor] = []
     right = torch.zeros((), device=inputs.device)
@@ -88,7 +89,7 @@ def gather_gradients(
                     logits,
                     labels,
                     teacher,
-                    teacher_weight=training.distillation,
+                    teacher_weight=teacher_weight,
                     label_weight=label_weight,
                     smoothing=training.label_smoothing,
                 )

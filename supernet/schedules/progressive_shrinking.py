@@ -70,6 +70,7 @@ def _stage(
         choices=choices,
         teacher="frozen",
         random_subnets=subnets,
+        distillation=1.0,
         label_weight=1.0,
         sort_channels=opened[-1] == "expand",
     )

@@ -29,6 +29,8 @@ from typing import Any
 import numpy as np
 import report
 
+from edge_bench.records import macs_of
+
 Document = dict[str, Any]
 RANDOM_SUBNETS, SCREENED, COST_ROUNDS = 50, 60, 9
 
@@ -358,12 +360,6 @@ def single(table: Mapping[str, Any], space: Any, arch: Any) -> Document:
         "expands": [block.expand],
         "resolutions": [arch.resolution],
     }
-
-
-def macs_of(space: Any, arch: Any) -> int:
-    from edge_bench.records import operators
-
-    return sum(operator.macs for operator in operators(space, arch))
 
 
 def selected_front(networks: Sequence[Document]) -> list[Document]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from edge_bench.errors import ConfigError
 from edge_bench.files import Home
-from edge_bench.records import ArchConfig, Metric, SearchSpace, Subnet, operators
+from edge_bench.records import ArchConfig, Metric, SearchSpace, Subnet, macs_of
 from supernet.trained import TrainedRun
 
 # Random architectures crowd in the middle; that many are drawn for each one that is screened.
@@ -54,7 +54,7 @@ def extract_front(
     total = len(archs) + min(count, len(archs))
     metrics = trained.judge_all(archs, report=lambda done: report("screen", done, total))
     judged = [
-        Judged(arch=arch, macs=_macs(trained.space, arch), metric=metric)
+        Judged(arch=arch, macs=macs_of(trained.space, arch), metric=metric)
         for arch, metric in zip(archs, metrics, strict=True)
     ]
     kept = keep(judged, count)
@@ -98,8 +98,8 @@ def spread_archs(space: SearchSpace, count: int, generator: np.random.Generator)
     for arch in extremes:
         drawn.pop(arch.key, None)
     archs = list(drawn.values())
-    logs = np.array([math.log(_macs(space, arch)) for arch in archs])
-    low, high = (math.log(_macs(space, arch)) for arch in extremes)
+    logs = np.array([math.log(macs_of(space, arch)) for arch in archs])
+    low, high = (math.log(macs_of(space, arch)) for arch in extremes)
     chosen: list[ArchConfig] = []
     for goal in np.linspace(low, high, count + 2)[1:-1]:
         if len(chosen) == len(archs):
@@ -135,7 +135,3 @@ def keep(judged: Sequence[Judged], count: int) -> list[Judged]:
 
 def _distance(one: Judged, other: Judged) -> float:
     return abs(math.log(one.macs / other.macs))
-
-
-def _macs(space: SearchSpace, arch: ArchConfig) -> int:
-    return sum(operator.macs for operator in operators(space, arch))

@@ -20,7 +20,7 @@ from edge_bench.data import open_data
 from edge_bench.documents import canonical_json, from_document
 from edge_bench.errors import ConfigError, TrainingError
 from edge_bench.files import Home, atomic_path, explained, sha256_of
-from edge_bench.records import ArchConfig, Metric, SearchSpace, Subnet, operators
+from edge_bench.records import ArchConfig, Metric, SearchSpace, Subnet, macs_of
 from edge_bench.store import now
 from supernet import checkpoint
 from supernet.evaluation import accuracy, calibrated
@@ -184,7 +184,7 @@ class TrainedRun:
             program=home.relative(path),
             digest=sha256_of(path),
             params=parameters_of(plain),
-            macs=sum(operator.macs for operator in operators(self.space, arch)),
+            macs=macs_of(self.space, arch),
             task=self.images.source.task,
             metrics=tuple(metrics),
             class_names=self.record.class_names,

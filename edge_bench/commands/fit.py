@@ -33,7 +33,7 @@ from edge_bench.records import (
     HeldOut,
     Metric,
     SearchSpace,
-    operators,
+    macs_of,
 )
 
 SEED = 20240521
@@ -181,7 +181,7 @@ def draw(space: SearchSpace, nets: int, held_out: int, *, seed: int) -> Drawn:
     pool = {arch.key: arch for arch in (_spread(space, generator) for _ in range(8 * wanted))}
     for arch in extremes:
         pool.pop(arch.key, None)
-    macs = {key: sum(one.macs for one in operators(space, arch)) for key, arch in pool.items()}
+    macs = {key: macs_of(space, arch) for key, arch in pool.items()}
     ordered = sorted(pool, key=macs.__getitem__)
     targets = np.linspace(np.log(macs[ordered[0]]), np.log(macs[ordered[-1]]), wanted - len(extremes))
     spread: list[ArchConfig] = []

@@ -4,7 +4,7 @@ from edge_bench.records.arch import ArchConfig, Block, SearchSpace, Stage
 from edge_bench.records.artifact import Artifact, Parity, TensorSpec
 from edge_bench.records.frontier import Budget, Candidate, Frontier
 from edge_bench.records.notation import parse_arch
-from edge_bench.records.operators import Operator, operators
+from edge_bench.records.operators import Operator, macs_of, operators
 from edge_bench.records.prediction import (
     AccuracyErrors,
     FittedAccuracyPredictor,
@@ -38,6 +38,7 @@ __all__ = [
     "Subnet",
     "TensorSpec",
     "TimingBlock",
+    "macs_of",
     "operators",
     "parse_arch",
 ]

@@ -79,6 +79,11 @@ def operators(space: SearchSpace, arch: ArchConfig) -> tuple[Operator, ...]:
     return tuple(_walk(space, arch))
 
 
+def macs_of(space: SearchSpace, arch: ArchConfig) -> int:
+    """Return the multiply-accumulates of `arch` for one image; `InvalidArch` where it is not in `space`."""
+    return sum(operator.macs for operator in operators(space, arch))
+
+
 def _walk(space: SearchSpace, arch: ArchConfig) -> Iterator[Operator]:
     width, size = space.stem_width, _strided(arch.resolution, space.stem_stride)
     yield Operator(

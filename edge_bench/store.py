@@ -26,7 +26,7 @@ from edge_bench.records import (
     Subnet,
 )
 
-VERSION = 1
+VERSION = 2
 KINDS: dict[str, type[Any]] = {
     "subnet": Subnet,
     "artifact": Artifact,

@@ -51,12 +51,19 @@ def _speed(chosen: Candidate, result: BenchmarkResult | None) -> str:
             f"holds 90 % of networks like this one.{told}"
         )
     machine = result.environment.get("cpu", "this machine")
+    known = {
+        "p90": (result.p90_ms, "{:.4g} ms"),
+        "p99": (result.p99_ms, "{:.4g} ms"),
+        "load": (result.load_ms, "{:.4g} ms"),
+        "first inference": (result.first_ms, "{:.4g} ms"),
+        "peak memory": (result.peak_memory_mb, "{:.0f} MB of the whole process"),
+    }
+    facts = ", ".join(
+        f"{name} {form.format(one)}" for name, (one, form) in known.items() if one is not None
+    )
     return (
-        f"Median latency {span} on {machine}, {how}; the "
-        f"interval holds the median with 95 % confidence. p90 {result.p90_ms:.4g} ms, p99 "
-        f"{result.p99_ms:.4g} ms, load {result.load_ms:.4g} ms, first inference {result.first_ms:.4g} ms, "
-        f"peak memory {result.peak_memory_mb:.0f} MB of the whole process. Verdict: {result.verdict} "
-        f"({result.verdict_cause})."
+        f"Median latency {span} on {machine}, {how}; the interval holds the median with 95 % confidence"
+        f"{'; ' if facts else ''}{facts}. Verdict: {result.verdict} ({result.verdict_cause})."
     )
 
 

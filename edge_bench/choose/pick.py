@@ -107,11 +107,14 @@ def _by_preset(ordered: Sequence[Candidate], preset: Preset) -> Candidate:
 
 
 def newest_results(results: Iterable[BenchmarkResult], device: str) -> dict[str, BenchmarkResult]:
-    """Return the newest result of each file; an inconclusive one only where there is no other."""
+    """Return each file's newest result of single inferences, one after another, on one thread.
+
+    An inconclusive one only where there is no other.
+    """
     newest: dict[str, BenchmarkResult] = {}
     for result in results:
-        default = result.device == device and result.threads == 1 and result.batch == 1
-        if not default or result.artifact is None:
+        plain = result.plain and result.device == device and result.threads == 1
+        if not plain or result.artifact is None:
             continue
         known = newest.get(result.artifact)
         if known is None or result.verdict != "inconclusive" or known.verdict == "inconclusive":
@@ -131,7 +134,7 @@ def _of_file(
         return None
     result = measured.get(artifact.id)
     if result is not None:
-        latency = (result.p50_ms, result.p50_low_ms, result.p50_high_ms)
+        latency = result.p50_bounds_ms
         runtime, warning = result.runtime, ""
     else:
         runtime = RUNTIMES[artifact.format]

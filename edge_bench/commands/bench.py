@@ -226,6 +226,6 @@ def _outcome(results: Sequence[BenchmarkResult], failures: Sequence[Failure]) ->
 
 
 def _row(result: BenchmarkResult) -> dict[str, Any]:
-    half = max(result.p50_high_ms - result.p50_ms, result.p50_ms - result.p50_low_ms)
-    width = f"{half / result.p50_ms:.1%}" if result.p50_ms else None
+    middle, low, high = result.p50_bounds_ms
+    width = f"{max(high - middle, middle - low) / middle:.1%}" if middle else None
     return {**result.summary(), "±": width, "memory_mb": result.peak_memory_mb}

@@ -12,11 +12,19 @@ from edge_bench.records.prediction import (
     HeldOut,
     Prediction,
 )
-from edge_bench.records.result import THIS_MACHINE, BenchmarkResult, TimingBlock
+from edge_bench.records.result import (
+    THIS_MACHINE,
+    THIS_PROGRAM,
+    BenchmarkResult,
+    OperatorTime,
+    Placement,
+    TimingBlock,
+)
 from edge_bench.records.subnet import Metric, Preprocessing, Subnet
 
 __all__ = [
     "THIS_MACHINE",
+    "THIS_PROGRAM",
     "AccuracyErrors",
     "ArchConfig",
     "Artifact",
@@ -30,7 +38,9 @@ __all__ = [
     "HeldOut",
     "Metric",
     "Operator",
+    "OperatorTime",
     "Parity",
+    "Placement",
     "Prediction",
     "Preprocessing",
     "SearchSpace",

@@ -2,30 +2,65 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from edge_bench.records.artifact import Precision
+from edge_bench.records.subnet import Metric
 from edge_bench.statistics import percentile
 
 # The device that every command measures on unless another is named.
 THIS_MACHINE = "this-machine"
+# Who measured a result, unless it was imported.
+THIS_PROGRAM = "edge-bench"
 Verdict = Literal["clean", "noisy", "throttled", "inconclusive"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimingBlock:
-    """A run of back-to-back inferences. `reason` says why a block was not counted, else empty.
+    """A run of inferences. `reason` says why a block was not counted, else empty.
 
     `off_cpu` is the share of wall time in which the measuring threads did not run, or None where
-    the platform does not tell.
+    the platform does not tell; `at_s` when the block began, counted from the first one;
+    `temperature_c` and `frequency_mhz` what the hottest zone and the fastest core showed at its end.
     """
 
     latencies_ns: tuple[int, ...]
     counted: bool
     off_cpu: float | None
     reason: str = ""
+    at_s: float | None = None
+    temperature_c: float | None = None
+    frequency_mhz: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorTime:
+    """One operator of a profiled model: how long its calls took, of one inference.
+
+    `share` is its part of the time of all operators; `where` the provider or delegate that ran it.
+    """
+
+    name: str
+    kind: str
+    mean_ms: float
+    share: float
+    calls: int = 1
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Which operators a provider or delegate ran: kind to how many of them.
+
+    `wanted` is false where they fell back from the one that was asked for.
+    """
+
+    where: str
+    operators: Mapping[str, int]
+    wanted: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +69,11 @@ class BenchmarkResult:
 
     `p50_low_ms` and `p50_high_ms` bound the median with 95 % confidence. `environment` is the
     fingerprint of the machine. `artifact` is the id of the stored artifact, or None for a stranger's.
+
+    `mode` says when inferences were issued, `scenario` what one latency is of: a query of
+    `samples_per_query` examples. `operators` and `placements` come from a pass of its own, `metrics`
+    from running the file on labelled data. `origin` names who measured; where that is somebody else,
+    there may be no raw latencies and `reported` holds that one's own statistics, such as `p50_ms`.
     """
 
     id: str
@@ -47,17 +87,26 @@ class BenchmarkResult:
     runtime_version: str
     threads: int
     batch: int
-    load_ms: float
-    first_ms: float
+    load_ms: float | None
+    first_ms: float | None
     blocks: tuple[TimingBlock, ...]
-    p50_low_ms: float
-    p50_high_ms: float
-    peak_memory_mb: float
+    p50_low_ms: float | None
+    p50_high_ms: float | None
+    peak_memory_mb: float | None
     verdict: Verdict
     verdict_cause: str
     stopped_by: str
     environment: Mapping[str, Any]
     created: str
+    mode: str = "burst"
+    scenario: str = "single_stream"
+    samples_per_query: int = 1
+    interval_ms: float | None = None
+    operators: tuple[OperatorTime, ...] = ()
+    placements: tuple[Placement, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+    origin: str = THIS_PROGRAM
+    reported: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def latencies_ms(self) -> tuple[float, ...]:
@@ -65,26 +114,53 @@ class BenchmarkResult:
         return tuple(ns / 1e6 for block in self.blocks if block.counted for ns in block.latencies_ns)
 
     @property
+    def plain(self) -> bool:
+        """Whether its latencies are of single examples, run back to back."""
+        return self.mode == "burst" and self.scenario == "single_stream" and self.batch == 1
+
+    @property
     def runs(self) -> int:
         return sum(len(block.latencies_ns) for block in self.blocks if block.counted)
 
     @property
+    def measured_here(self) -> bool:
+        """Whether edge-bench measured it; what others measured carries their own statistics."""
+        return self.origin == THIS_PROGRAM
+
+    @property
     def p50_ms(self) -> float:
-        return percentile(self.latencies_ms, 50)
+        """The median; of a program that reports no median, its mean, of one that reports none, NaN."""
+        told = self._percentile("p50_ms", 50)
+        return self.reported.get("mean_ms", math.nan) if told is None else told
 
     @property
-    def p90_ms(self) -> float:
-        return percentile(self.latencies_ms, 90)
+    def p50_bounds_ms(self) -> tuple[float, float, float]:
+        """The median and its bounds; where nobody told the bounds, they are the median itself."""
+        middle = self.p50_ms
+        low, high = self.p50_low_ms, self.p50_high_ms
+        return middle, middle if low is None else low, middle if high is None else high
 
     @property
-    def p99_ms(self) -> float:
-        return percentile(self.latencies_ms, 99)
+    def p90_ms(self) -> float | None:
+        return self._percentile("p90_ms", 90)
+
+    @property
+    def p95_ms(self) -> float | None:
+        return self._percentile("p95_ms", 95)
+
+    @property
+    def p99_ms(self) -> float | None:
+        return self._percentile("p99_ms", 99)
+
+    def _percentile(self, name: str, percent: float) -> float | None:
+        latencies = self.latencies_ms
+        return percentile(latencies, percent) if latencies else self.reported.get(name)
 
     def summary(self) -> dict[str, Any]:
         """Return the fields that a table of results shows, raw latencies left out."""
         named = (
             "model format runtime runtime_version threads batch precision device p50_ms p50_low_ms"
-            " p50_high_ms p90_ms p99_ms load_ms first_ms peak_memory_mb runs verdict verdict_cause"
-            " stopped_by artifact digest created id"
+            " p50_high_ms p90_ms p95_ms p99_ms load_ms first_ms peak_memory_mb runs verdict verdict_cause"
+            " stopped_by mode scenario samples_per_query origin artifact digest created id"
         )
         return {name: getattr(self, name) for name in named.split()}

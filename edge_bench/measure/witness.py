@@ -12,9 +12,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_bench.measure.environment import ROOT, UNAVAILABLE, text_of
+from edge_bench.measure.environment import ROOT, text_of
 
 _CPUS = "sys/devices/system/cpu"
+_ZONES = "sys/class/thermal"
+# Sensors that are absent or asleep tell values such as -274 or 0 °C, or 32767.
+_SANE_C = (1.0, 150.0)
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -80,6 +83,27 @@ def between(before: Witness, after: Witness) -> Observed:
     return Observed(pressure=pressure, steal=steal, others=others, throttled=throttled, frequency=frequency)
 
 
+def thermals(*, root: Path = ROOT) -> tuple[float | None, float | None]:
+    """Return the hottest thermal zone in °C and the fastest core's clock in MHz, each None if untold.
+
+    The clock is that of cpufreq. A virtual machine has none: what /proc/cpuinfo says there never moves.
+    """
+    clocks = [now for now, _ in _clocks_khz(root)]
+    return max(_temperatures_c(root), default=None), max(clocks) / 1e3 if clocks else None
+
+
+def _temperatures_c(root: Path) -> list[float]:
+    names = sorted((root / _ZONES).glob("thermal_zone*"))
+    told = (_millidegrees(root, f"{_ZONES}/{name.name}/temp") for name in names)
+    return [one for one in told if one is not None]
+
+
+def _millidegrees(root: Path, name: str) -> float | None:
+    text = text_of(root, name)
+    degrees = int(text) / 1e3 if re.fullmatch(r"-?\d+", text) else None
+    return degrees if degrees is not None and _SANE_C[0] <= degrees <= _SANE_C[1] else None
+
+
 def _pressure_us(root: Path) -> int | None:
     found = re.search(r"^some .*total=(\d+)", text_of(root, "proc/pressure/cpu"), re.MULTILINE)
     return int(found[1]) if found else None
@@ -101,10 +125,15 @@ def _throttled(root: Path) -> int | None:
 
 
 def _frequency(root: Path) -> float | None:
-    ratios = []
+    return max((now / most for now, most in _clocks_khz(root)), default=None)
+
+
+def _clocks_khz(root: Path) -> list[tuple[int, int]]:
+    """Return the present and the highest clock of every core that tells both."""
+    clocks = []
     for folder in sorted((root / _CPUS).glob("cpu[0-9]*/cpufreq")):
         name = str(folder.relative_to(root))
         now, most = (text_of(root, f"{name}/{key}") for key in ("scaling_cur_freq", "cpuinfo_max_freq"))
-        if UNAVAILABLE not in (now, most) and now.isdigit() and most.isdigit() and int(most):
-            ratios.append(int(now) / int(most))
-    return max(ratios) if ratios else None
+        if now.isdigit() and most.isdigit() and int(most):
+            clocks.append((int(now), int(most)))
+    return clocks

@@ -11,7 +11,7 @@ import pytest
 from edge_bench.measure.clock import MachineClock, run_delay_ns
 from edge_bench.measure.environment import UNAVAILABLE, changes, fingerprint
 from edge_bench.measure.verdict import judge
-from edge_bench.measure.witness import Observed, Witness, between, witness
+from edge_bench.measure.witness import Observed, Witness, between, thermals, witness
 from edge_bench.measure.worker import peak_memory_mb
 from edge_bench.records import TimingBlock
 
@@ -127,6 +127,26 @@ def test_a_machine_that_tells_nothing_is_no_error(tmp_path: Path) -> None:
     assert facts["governor"] == UNAVAILABLE and facts["container"] == "none"
     assert run_delay_ns(tmp_path / "proc/self/task") is None
     assert MachineClock(2, root=tmp_path).away_ns() is None
+
+
+def test_the_hottest_zone_and_the_fastest_core_are_told_and_broken_sensors_are_not(tmp_path: Path) -> None:
+    assert thermals(root=tmp_path) == (None, None)
+    cpus, zones = "sys/devices/system/cpu", "sys/class/thermal/thermal_zone"
+    lay_out(
+        tmp_path,
+        {
+            f"{zones}0/temp": "48500\n",
+            f"{zones}1/temp": "61200\n",
+            f"{zones}2/temp": "-274000\n",
+            f"{zones}3/temp": "junk\n",
+            f"{cpus}/cpu0/cpufreq/scaling_cur_freq": "1200000\n",
+            f"{cpus}/cpu0/cpufreq/cpuinfo_max_freq": "2000000\n",
+            f"{cpus}/cpu1/cpufreq/scaling_cur_freq": "1800000\n",
+            f"{cpus}/cpu1/cpufreq/cpuinfo_max_freq": "3600000\n",
+        },
+    )
+    assert thermals(root=tmp_path) == (61.2, 1800.0)
+    assert witness(root=tmp_path).frequency == 0.6
 
 
 def test_the_fingerprint_reads_cpu_governor_and_container(tmp_path: Path) -> None:

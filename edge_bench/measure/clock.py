@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
+from edge_bench.measure.witness import thermals
+
 
 class Clock(ABC):
     """Two counters that only their differences mean anything of.
@@ -24,6 +26,14 @@ class Clock(ABC):
     def away_ns(self) -> int | None:
         """Return nanoseconds in which the measuring threads were off the CPU, or None if untold."""
 
+    @abstractmethod
+    def sleep(self, seconds: float) -> None:
+        """Let `seconds` pass without working."""
+
+    @abstractmethod
+    def thermals(self) -> tuple[float | None, float | None]:
+        """Return the temperature in °C and the CPU's clock in MHz, None where untold."""
+
 
 class MachineClock(Clock):
     """This machine's clock, for work done by `threads` threads; read it in the thread that measures.
@@ -35,6 +45,7 @@ class MachineClock(Clock):
 
     def __init__(self, threads: int, *, root: Path = Path("/")) -> None:
         self.threads = threads
+        self.root = root
         self.tasks = root / "proc" / "self" / "task"
 
     def wall_ns(self) -> int:
@@ -45,6 +56,12 @@ class MachineClock(Clock):
             return time.perf_counter_ns() - time.thread_time_ns()
         delay = run_delay_ns(self.tasks)
         return None if delay is None else delay // self.threads
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def thermals(self) -> tuple[float | None, float | None]:
+        return thermals(root=self.root)
 
 
 def run_delay_ns(tasks: Path) -> int | None:

@@ -133,9 +133,17 @@ def run_job(
     job: Mapping[str, Any],
     *,
     arrays: Mapping[str, npt.NDArray[Any]] | None = None,
+    journal: list[dict[str, Any]] | None = None,
     timeout_s: float,
 ) -> Answer:
     """Do one job of `worker.JOBS` in a child and return its answer.
+
+    Args:
+        name: which job.
+        job: its document.
+        arrays: its inputs by name.
+        journal: takes the lines that the child wrote, however it ends, Ctrl-C included.
+        timeout_s: how long it may take.
 
     Raises:
         EdgeBenchError: what the child raised, of the same class.
@@ -149,7 +157,11 @@ def run_job(
         limits = _limits(timeout_s, threads)
         document = {**job, "job": name, "limits": limits}
         (folder / "job.json").write_text(json.dumps(document), encoding="utf-8")
-        status = _run_child(folder, timeout_s)
+        try:
+            status = _run_child(folder, timeout_s)
+        finally:
+            if journal is not None:
+                journal += _journal(folder)
         if status != 0:
             raise _death(status, folder, limits)
         return _read(folder)
@@ -222,6 +234,15 @@ def _read(folder: Path) -> Answer:
         for path in folder.glob("out-*.npy")
     }
     return Answer(told["answer"], arrays)
+
+
+def _journal(folder: Path) -> list[dict[str, Any]]:
+    """Return the whole lines of the child's journal; it may have died within the last one."""
+    try:
+        text = (folder / "journal.jsonl").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def _raised(kind: str, message: str, hint: str) -> EdgeBenchError:

@@ -1,7 +1,8 @@
 """The child's side of the sandbox: reads one job, loads the model, does the job, writes one answer.
 
 Nothing here runs in the parent. The working folder holds `job.json` and the inputs as `.npy` files;
-the answer is `answer.json` and `.npy` files, written last and at once.
+the answer is `answer.json` and `.npy` files, written last and at once. What is measured goes into
+`journal.jsonl` as it comes, a line a block, so that a child that is cut short has not worked for nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import json
 import os
 import resource
+import shutil
 import sys
 import threading
 import time
@@ -32,7 +34,7 @@ from edge_bench.measure.witness import Observed, between, witness
 from edge_bench.statistics import percentile
 
 Arrays = Mapping[str, npt.NDArray[Any]]
-JOB, ANSWER = "job.json", "answer.json"
+JOB, ANSWER, JOURNAL = "job.json", "answer.json", "journal.jsonl"
 MEMORY_RUNS = 3
 
 
@@ -42,7 +44,7 @@ def main(folder: Path) -> None:
     A published model is known that corrupts the heap by running: what it computed is good, and
     what tidying up would do is not.
     """
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     document = json.loads((folder / JOB).read_text(encoding="utf-8"))
     _limit(document["limits"])
     try:
@@ -103,37 +105,60 @@ def predict(job: Mapping[str, Any], arrays: Arrays) -> tuple[dict[str, Any], Arr
 
 
 def time_model(job: Mapping[str, Any], _: Arrays) -> tuple[dict[str, Any], Arrays]:
-    """Measure load, first and warm inference on random inputs, of a model that `memory` has checked."""
+    """Measure load, first and warm queries on random inputs, of a model that `memory` has checked."""
     threads, batch = int(job["threads"]), int(job["batch"])
     runtime = _runtime(job)
     started = time.perf_counter_ns()
     session = runtime.open(Path(job["model"]), threads=threads, batch=batch)
     load_ns = time.perf_counter_ns() - started
     feeds = random_feeds(session.inputs, batch=batch)
-    before = witness()
-    timing = measure(session, feeds, from_document(Plan, job["plan"]), threads=threads)
-    observed = between(before, witness()) if session.clock(threads).of_this_machine else Observed()
-    return {
+    opened = {
         "load_ms": load_ns / 1e6,
-        "first_ms": timing.first_ns / 1e6,
-        "blocks": to_document(timing.blocks),
-        "stopped_by": timing.stopped_by,
-        "observed": to_document(observed),
         "precision": session.precision,
         "runtime_version": runtime.version(),
         "input_shapes": {name: list(array.shape) for name, array in feeds.items()},
+    }
+    with Path(JOURNAL).open("w", encoding="utf-8") as journal:
+
+        def write(**line: Any) -> None:
+            # Out of the process at once: what kills it must not take this along.
+            journal.write(json.dumps(line) + "\n")
+            journal.flush()
+
+        before = witness()
+        timing = measure(
+            session,
+            feeds,
+            from_document(Plan, job["plan"]),
+            threads=threads,
+            invocations=int(job["invocations"]),
+            begun=lambda first: write(**opened, first=to_document(first)),
+            written=lambda block: write(block=to_document(block)),
+        )
+    observed = between(before, witness()) if session.clock(threads).of_this_machine else Observed()
+    return {
+        **opened,
+        "first": to_document(timing.first),
+        "blocks": to_document(timing.blocks),
+        "stopped_by": timing.stopped_by,
+        "observed": to_document(observed),
     }, {}
 
 
 def check_and_weigh(job: Mapping[str, Any], _: Arrays) -> tuple[dict[str, Any], Arrays]:
-    """Check what the model answers, run it a few times, and answer the process' peak memory."""
-    session = _open(job, Path(job["model"]))
-    feeds = random_feeds(session.inputs, batch=int(job["batch"]))
-    check_outputs(session.run(feeds))
+    """Check what the model answers, run it a few times, and answer the process' peak memory.
+
+    `batched` tells whether each output has as many rows as the batch has examples.
+    """
+    session, batch = _open(job, Path(job["model"])), int(job["batch"])
+    feeds = random_feeds(session.inputs, batch=batch)
+    outputs = session.run(feeds)
+    check_outputs(outputs)
     session.prepare(feeds)
     for _run in range(MEMORY_RUNS):
         session.invoke()
-    return {"peak_memory_mb": peak_memory_mb()}, {}
+    batched = all(array.ndim and len(array) == batch for array in outputs.values())
+    return {"peak_memory_mb": peak_memory_mb(), "batched": bool(batched)}, {}
 
 
 def survey(job: Mapping[str, Any], _: Arrays) -> tuple[dict[str, Any], Arrays]:
@@ -218,9 +243,11 @@ def _limit(limits: Mapping[str, int]) -> None:
             resource.setrlimit(kind, (allowed, allowed))
 
 
-def _end_with_parent() -> None:
-    # The parent holds the other end of standard input and never writes: it ends when the parent does.
+def _end_with_parent(folder: Path) -> None:
+    # The parent holds the other end of standard input and never writes: it ends when the parent does,
+    # and then nobody else is left to remove the folder.
     os.read(0, 1)
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 

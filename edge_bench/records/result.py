@@ -72,7 +72,9 @@ class BenchmarkResult:
 
     `mode` says when inferences were issued, `scenario` what one latency is of: a query of
     `samples_per_query` examples. `operators` and `placements` come from a pass of its own, `metrics`
-    from running the file on labelled data. `origin` names who measured; where that is somebody else,
+    from running the file on labelled data. `loads_ms` are the loading times of every fresh process in
+    cold mode, where `load_ms` is their median. `notes` are sentences on what could not be measured as
+    asked, or was assumed. `origin` names who measured; where that is somebody else,
     there may be no raw latencies and `reported` holds that one's own statistics, such as `p50_ms`.
     """
 
@@ -105,6 +107,8 @@ class BenchmarkResult:
     operators: tuple[OperatorTime, ...] = ()
     placements: tuple[Placement, ...] = ()
     metrics: tuple[Metric, ...] = ()
+    loads_ms: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
     origin: str = THIS_PROGRAM
     reported: Mapping[str, float] = field(default_factory=dict)
 
@@ -152,6 +156,14 @@ class BenchmarkResult:
     def p99_ms(self) -> float | None:
         return self._percentile("p99_ms", 99)
 
+    @property
+    def samples_per_second(self) -> float | None:
+        """Examples a second of the time spent running; None where runs do not follow each other."""
+        total_ms = sum(self.latencies_ms)
+        if self.mode == "cold" or self.interval_ms is not None or not total_ms:
+            return None
+        return self.samples_per_query * self.runs / total_ms * 1e3
+
     def _percentile(self, name: str, percent: float) -> float | None:
         latencies = self.latencies_ms
         return percentile(latencies, percent) if latencies else self.reported.get(name)
@@ -161,6 +173,7 @@ class BenchmarkResult:
         named = (
             "model format runtime runtime_version threads batch precision device p50_ms p50_low_ms"
             " p50_high_ms p90_ms p95_ms p99_ms load_ms first_ms peak_memory_mb runs verdict verdict_cause"
-            " stopped_by mode scenario samples_per_query origin artifact digest created id"
+            " stopped_by mode scenario interval_ms samples_per_query samples_per_second origin artifact"
+            " digest created id"
         )
         return {name: getattr(self, name) for name in named.split()}

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from edge_bench.documents import from_document
 from edge_bench.errors import ConfigError, InvalidModel
 from edge_bench.measure.clock import Clock
-from edge_bench.measure.runtimes import Runtime, Session, Tensors
+from edge_bench.measure.runtimes import Runtime, Session, Tensors, fixed_batch
 from edge_bench.records.artifact import TensorSpec
 
 
@@ -25,14 +25,21 @@ class Script:
     """What a `.scripted` file (JSON) says.
 
     The n-th timed run takes the n-th latency, and after the last it begins again; `off_cpu` is the
-    share of each in which the thread did not run. `crash` names a signal that the first run raises
-    and `hang_seconds` is how long it then sleeps for real.
+    share of each in which the thread did not run. `crash` names a signal that the first run raises,
+    or the timed run of number `crash_at`; `hang_seconds` is how long the first run sleeps for real and
+    `real_seconds` each timed one. `temperature_c` and `frequency_mhz` are what the n-th look shows.
+    With `batch` the file takes batches of that size only.
     """
 
     latencies_ms: tuple[float, ...]
     off_cpu: tuple[float, ...] = (0.0,)
     crash: str | None = None
+    crash_at: int | None = None
     hang_seconds: float = 0.0
+    real_seconds: float = 0.0
+    temperature_c: tuple[float, ...] = ()
+    frequency_mhz: tuple[float, ...] = ()
+    batch: int | None = None
 
 
 class Scripted(Runtime):
@@ -49,6 +56,8 @@ class Scripted(Runtime):
             raise InvalidModel(f"scripted refuses '{model.name}': {error}") from error
         if not script.latencies_ms or not script.off_cpu:
             raise InvalidModel(f"scripted refuses '{model.name}': no latencies")
+        if script.batch is not None and batch != script.batch:
+            raise fixed_batch(model, script.batch, batch)
         return _Session(script)
 
     def version(self) -> str:
@@ -60,14 +69,14 @@ class _Session(Session):
 
     def __init__(self, script: Script) -> None:
         self._script = script
-        self._clock = _ScriptClock()
+        self._clock = _ScriptClock(script)
         self._runs = 0
-        self.inputs = (TensorSpec(name="input", dtype="float32", shape=(None, 4)),)
-        self.outputs = (TensorSpec(name="output", dtype="float32", shape=(None, 4)),)
+        self.inputs = (TensorSpec(name="input", dtype="float32", shape=(script.batch, 4)),)
+        self.outputs = (TensorSpec(name="output", dtype="float32", shape=(script.batch, 4)),)
 
     def run(self, feeds: Tensors) -> dict[str, npt.NDArray[np.generic]]:
-        if self._script.crash:
-            os.kill(os.getpid(), signal.Signals[self._script.crash])
+        if self._script.crash_at is None:
+            self._crash()
         time.sleep(self._script.hang_seconds)
         return {"output": np.asarray(feeds["input"], np.float32) * 2}
 
@@ -76,6 +85,10 @@ class _Session(Session):
 
     def invoke(self) -> None:
         script, number = self._script, self._runs
+        if number == script.crash_at:
+            self._crash()
+        if script.real_seconds:
+            time.sleep(script.real_seconds)
         wall = round(script.latencies_ms[number % len(script.latencies_ms)] * 1e6)
         self._clock.wall += wall
         self._clock.away += round(wall * script.off_cpu[number % len(script.off_cpu)])
@@ -84,16 +97,29 @@ class _Session(Session):
     def clock(self, threads: int) -> Clock:
         return self._clock
 
+    def _crash(self) -> None:
+        if self._script.crash:
+            os.kill(os.getpid(), signal.Signals[self._script.crash])
+
 
 class _ScriptClock(Clock):
     of_this_machine = False
 
-    def __init__(self) -> None:
+    def __init__(self, script: Script) -> None:
         self.wall = 0
         self.away = 0
+        self._temperatures_c = iter(script.temperature_c)
+        self._frequencies_mhz = iter(script.frequency_mhz)
 
     def wall_ns(self) -> int:
         return self.wall
 
     def away_ns(self) -> int:
         return self.away
+
+    def sleep(self, seconds: float) -> None:
+        self.wall += round(seconds * 1e9)
+        self.away += round(seconds * 1e9)
+
+    def thermals(self) -> tuple[float | None, float | None]:
+        return next(self._temperatures_c, None), next(self._frequencies_mhz, None)

@@ -52,7 +52,7 @@ class Training:
     label_smoothing: float = 0.1
     warmup: float = 0.25
     random_subnets: int = 2
-    distillation: float = 0.5
+    distillation: float = 0.25
     average: float = 0.0
     augmentation: Literal["as_data", "none", "crop", "crop_flip"] = "as_data"
     mixed_precision: bool = True

@@ -18,9 +18,9 @@ class Sandwich(Schedule):
     importance before widths open.
     """
 
-    warmup_share: float = 0.3
-    kernel_share: float = 0.1
-    depth_share: float = 0.1
+    warmup_share: float = 0.15
+    kernel_share: float = 0.05
+    depth_share: float = 0.05
 
     def phases(self, *, epochs: int, learning_rate: float) -> tuple[Phase, ...]:
         shares = (self.warmup_share, self.kernel_share, self.depth_share)

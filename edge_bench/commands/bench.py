@@ -17,7 +17,8 @@ from edge_bench.records import THIS_MACHINE, Artifact, BenchmarkResult
 from edge_bench.store import ResultStore
 
 COLUMNS = (
-    "model format runtime threads precision p50_ms ± p90_ms p99_ms load_ms first_ms memory_mb runs verdict"
+    "model format runtime threads precision p50_ms ± p90_ms p90_bound_ms p99_ms load_ms first_ms memory_mb"
+    " runs verdict"
 )
 
 

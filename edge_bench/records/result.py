@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from edge_bench.records.artifact import Precision
 from edge_bench.records.subnet import Metric
-from edge_bench.statistics import percentile
+from edge_bench.statistics import percentile, percentile_bound
 
 # The device that every command measures on unless another is named.
 THIS_MACHINE = "this-machine"
@@ -164,16 +164,35 @@ class BenchmarkResult:
             return None
         return self.samples_per_query * self.runs / total_ms * 1e3
 
+    @property
+    def p90_bound_ms(self) -> float | None:
+        """What p90 stays below with 99 % confidence; None of fewer than 64 runs."""
+        return self._bound("p90_bound_ms", 90)
+
+    @property
+    def p95_bound_ms(self) -> float | None:
+        """What p95 stays below with 99 % confidence; None of fewer than 130 runs."""
+        return self._bound("p95_bound_ms", 95)
+
+    @property
+    def p99_bound_ms(self) -> float | None:
+        """What p99 stays below with 99 % confidence; None of fewer than 662 runs."""
+        return self._bound("p99_bound_ms", 99)
+
     def _percentile(self, name: str, percent: float) -> float | None:
         latencies = self.latencies_ms
         return percentile(latencies, percent) if latencies else self.reported.get(name)
+
+    def _bound(self, name: str, percent: float) -> float | None:
+        latencies = self.latencies_ms
+        return percentile_bound(latencies, percent) if latencies else self.reported.get(name)
 
     def summary(self) -> dict[str, Any]:
         """Return the fields that a table of results shows, raw latencies left out."""
         named = (
             "model format runtime runtime_version threads batch precision device p50_ms p50_low_ms"
-            " p50_high_ms p90_ms p95_ms p99_ms load_ms first_ms peak_memory_mb runs verdict verdict_cause"
-            " stopped_by mode scenario interval_ms samples_per_query samples_per_second origin artifact"
-            " digest created id"
+            " p50_high_ms p90_ms p90_bound_ms p95_ms p95_bound_ms p99_ms p99_bound_ms load_ms first_ms"
+            " peak_memory_mb runs verdict verdict_cause stopped_by mode scenario interval_ms"
+            " samples_per_query samples_per_second origin artifact digest created id"
         )
         return {name: getattr(self, name) for name in named.split()}

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +17,44 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_bench.statistics import kendall, percentile, relative_errors, spearman
+from edge_bench.statistics import (
+    kendall,
+    percentile,
+    percentile_bound,
+    relative_errors,
+    runs_needed,
+    spearman,
+)
+
+# LoadGen run on a system that answers at once; its trace tells the latency of every query.
+LOADGEN = textwrap.dedent("""
+    import sys
+    import mlperf_loadgen as loadgen
+
+    folder, count, percent = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+
+    def answer(queries):
+        for query in queries:
+            loadgen.QuerySamplesComplete([loadgen.QuerySampleResponse(query.id, 0, 0)])
+
+    system = loadgen.ConstructSUT(answer, lambda: None)
+    library = loadgen.ConstructQSL(1, 1, lambda samples: None, lambda samples: None)
+    settings = loadgen.TestSettings()
+    settings.scenario = loadgen.TestScenario.SingleStream
+    settings.mode = loadgen.TestMode.PerformanceOnly
+    settings.single_stream_target_latency_percentile = percent / 100
+    settings.min_query_count = settings.max_query_count = count
+    settings.min_duration_ms = 0
+    output = loadgen.LogOutputSettings()
+    output.outdir = folder
+    output.copy_summary_to_stdout = False
+    log = loadgen.LogSettings()
+    log.log_output = output
+    log.enable_trace = True
+    loadgen.StartTestWithLogSettings(system, library, settings, log)
+    loadgen.DestroyQSL(library)
+    loadgen.DestroySUT(system)
+""")
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: round(value, 3))
 lists = st.lists(numbers, min_size=1, max_size=60)
@@ -58,6 +100,77 @@ def test_a_percentile_of_nothing_or_outside_its_range_is_refused(
 ) -> None:
     with pytest.raises(ValueError):
         percentile(values, percent)
+
+
+@pytest.mark.parametrize(
+    ("percent", "above", "runs"),
+    [(90, 0, 44), (95, 0, 90), (99, 0, 459), (90, 1, 64), (95, 1, 130), (99, 1, 662)],
+)
+def test_the_runs_that_a_bound_needs_are_those_that_loadgen_asks_for(
+    percent: float, above: int, runs: int
+) -> None:
+    assert runs_needed(percent, above=above) == runs
+
+
+@pytest.mark.parametrize("percent", [90, 95, 99])
+def test_there_is_no_bound_of_too_few_values(percent: float) -> None:
+    enough = list(range(runs_needed(percent)))
+    assert percentile_bound(enough[:-1], percent) is None
+    assert percentile_bound(enough, percent) == enough[-1]
+    assert percentile_bound([], percent) is None
+
+
+@pytest.mark.parametrize("percent", [0, 100, -1])
+def test_the_bound_of_no_percentile_is_refused(percent: float) -> None:
+    with pytest.raises(ValueError, match="it must lie in"):
+        percentile_bound([1.0], percent)
+
+
+@holds_for(st.integers(1, 5_000), st.sampled_from([50, 90, 95, 99, 99.9]))
+def test_the_rank_of_a_bound_is_the_lowest_that_the_binomial_distribution_allows(
+    count: int, percent: float
+) -> None:
+    bound = percentile_bound(np.arange(count), percent)
+    above = 0 if bound is None else count - int(bound)
+    may = scipy.stats.binom(count, 1 - percent / 100).cdf
+    assert above == 0 or may(above) <= 0.01 * (1 + 1e-9)
+    assert may(above + 1) >= 0.01 * (1 - 1e-9)
+
+
+@holds_for(st.lists(numbers, min_size=64, max_size=300), st.sampled_from([90, 95]), st.randoms())
+def test_a_bound_is_a_value_no_smaller_than_its_percentile_in_any_order(
+    values: list[float], percent: float, random: object
+) -> None:
+    bound = percentile_bound(values, percent)
+    if bound is not None:
+        assert bound in values and bound >= percentile(values, percent)
+    shuffled = list(values)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert percentile_bound(shuffled, percent) == bound
+
+
+@pytest.mark.parametrize(("count", "percent"), [(64, 90), (200, 90), (200, 95), (700, 99)])
+def test_a_percentile_lies_above_its_bound_in_one_percent_of_samples(count: int, percent: float) -> None:
+    draws = np.random.default_rng(count).random((4000, count))
+    missed = np.mean([percentile_bound(one, percent) < percent / 100 for one in draws])
+    # Three standard errors of a share of 1 % over 4,000 trials.
+    assert missed <= 0.01 + 3 * math.sqrt(0.01 * 0.99 / 4000)
+
+
+@pytest.mark.parametrize(
+    ("count", "percent"), [(63, 90), (64, 90), (100, 90), (129, 95), (130, 95), (700, 99), (5000, 90)]
+)
+def test_a_bound_is_that_of_loadgen_to_the_nanosecond(tmp_path: Path, count: int, percent: float) -> None:
+    pytest.importorskip("mlperf_loadgen")
+    command = [sys.executable, "-c", LOADGEN, str(tmp_path), str(count), str(percent)]
+    subprocess.run(command, check=True, timeout=120)
+    trace = (tmp_path / "mlperf_log_trace.json").read_text(encoding="utf-8")
+    stamps = re.findall(r'"issue_start_ns":(-?\d+),"complete_ns":(-?\d+)', trace)
+    latencies = [int(completed) - int(issued) for issued, completed in stamps]
+    assert len(latencies) == count
+    summary = (tmp_path / "mlperf_log_summary.txt").read_text(encoding="utf-8")
+    told = re.search(rf"{percent:.1f}th percentile estimate: (\d+)", summary)
+    assert percentile_bound(latencies, percent) == (int(told[1]) if told else None)
 
 
 @holds_for(pairs)

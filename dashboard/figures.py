@@ -38,6 +38,8 @@ SYMBOLS = {"fp32": "circle", "fp16": "square", "int8": "diamond", "mixed": "tria
 DENSE = 5_000
 DRAWN = 2_000
 LABELLED = 12
+# How a marker tells where a latency comes from, what is most to be trusted drawn last.
+MARKS = {"predicted": "-open", "imported": "-open-dot", "measured": ""}
 
 
 def trade_off_figure(
@@ -72,7 +74,7 @@ def trade_off_figure(
         drawn = _thinned(frame, best)
     figure.add_trace(_staircase(best, figure, ink))
     for kind in sorted(drawn["kind"].unique()):
-        for source in ("predicted", "measured"):
+        for source in MARKS:
             rows = drawn[(drawn["kind"] == kind) & (drawn["source"] == source)]
             if len(rows):
                 figure.add_trace(_points(rows, kind, source))
@@ -197,7 +199,7 @@ def _staircase(best: pd.DataFrame, figure: go.Figure, ink: str) -> go.Scatter:
 
 def _points(rows: pd.DataFrame, kind: str, source: str) -> go.Scatter:
     shape, paint = symbol(str(rows["precision"].iloc[0])), colour(kind)
-    hollow = source == "predicted"
+    mark = MARKS[source]
     shown = [_hover(row) for row in rows.itertuples()]
     return go.Scatter(
         x=rows["latency_ms"],
@@ -210,10 +212,10 @@ def _points(rows: pd.DataFrame, kind: str, source: str) -> go.Scatter:
         hovertext=shown,
         hovertemplate="%{hovertext}<extra></extra>",
         marker={
-            "symbol": f"{shape}-open" if hollow else shape,
+            "symbol": f"{shape}{mark}",
             "size": 9 if len(rows) <= 300 else 7,
             "color": paint,
-            "line": {"width": 1.6 if hollow else 0, "color": paint},
+            "line": {"width": 1.6 if mark else 0, "color": paint},
         },
         error_x={
             "type": "data",
@@ -239,8 +241,12 @@ def _hover(row: Any) -> str:
         f"{row.threads} thread{'s' if row.threads > 1 else ''}",
         f"{html.escape(name)} {quality_text(name, row.metric)} (selection)"
         + ("" if math.isnan(row.test) else f", {quality_text(name, row.test)} (test)"),
-        f"{milliseconds(row.latency_ms)} {row.source} "
-        f"[{milliseconds(row.low_ms)} – {milliseconds(row.high_ms)}]",
+        f"{milliseconds(row.latency_ms)} "
+        + (
+            f"imported: measured by {html.escape(row.origin)}, not here"
+            if row.origin
+            else f"{row.source} [{milliseconds(row.low_ms)} – {milliseconds(row.high_ms)}]"
+        ),
     ]
     if not math.isnan(row.size_mb):
         lines.append(f"{row.size_mb:.3g} MB")
@@ -255,9 +261,9 @@ def _explain_marks(figure: go.Figure, drawn: pd.DataFrame, ink: str) -> None:
     """Give the legend one mark a kind and one a source: on the chart the two are combined."""
     for kind, precision in sorted(set(zip(drawn["kind"], drawn["precision"], strict=True))):
         figure.add_trace(_mark(kind, symbol(precision), colour(kind), group=kind))
-    for source in ("measured", "predicted"):
+    for source, mark in reversed(MARKS.items()):
         if (drawn["source"] == source).any():
-            figure.add_trace(_mark(source, "circle" if source == "measured" else "circle-open", ink))
+            figure.add_trace(_mark(source, f"circle{mark}", ink))
 
 
 def _mark(name: str, shape: str, paint: str, *, group: str | None = None) -> go.Scatter:

@@ -7,7 +7,7 @@ the selection split, on which choices are made, and `test` is what is told.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,16 @@ import pandas as pd
 
 from edge_bench.choose.card import FORMATS
 from edge_bench.documents import digest
-from edge_bench.records import BenchmarkResult, Candidate, FittedPredictor, Metric, Subnet
+from edge_bench.records import BenchmarkResult, Candidate, FittedPredictor, Metric
 
 COLUMNS = (
     "id name kind format precision runtime threads device metric test latency_ms low_ms high_ms"
-    " size_mb peak_memory_mb mmacs source verdict warning artifact subnet task metric_name"
+    " size_mb peak_memory_mb mmacs source origin verdict warning artifact subnet task metric_name"
     " higher_is_better"
 ).split()
-_TEXT = "id name kind format precision runtime device source verdict warning task metric_name".split()
+_TEXT = (
+    "id name kind format precision runtime device source origin verdict warning task metric_name".split()
+)
 _NUMBERS = "metric test latency_ms low_ms high_ms size_mb peak_memory_mb mmacs".split()
 # Where on a decade a budget may be set: ten stops, near enough to evenly spaced on a log axis.
 _STOPS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
@@ -38,14 +40,12 @@ def devices(results: Iterable[BenchmarkResult], predictors: Iterable[FittedPredi
     return sorted(counts, key=lambda name: (-counts[name], name))
 
 
-def candidate_frame(candidates: Iterable[Candidate], subnets: Iterable[Subnet] = ()) -> pd.DataFrame:
+def candidate_frame(candidates: Iterable[Candidate]) -> pd.DataFrame:
     """Return one row a candidate, fastest first, in `COLUMNS`.
 
     `task` says what the metric was measured on: only candidates of one task can be compared.
     """
-    data = {subnet.id: data_name(subnet.data) for subnet in subnets}
-    rows = [_row(candidate, data.get(candidate.subnet or "", "other")) for candidate in candidates]
-    frame = pd.DataFrame(rows, columns=COLUMNS)
+    frame = pd.DataFrame([_row(candidate) for candidate in candidates], columns=COLUMNS)
     frame = frame.astype(dict.fromkeys(_TEXT, "object") | dict.fromkeys(_NUMBERS, "float64"))
     frame["higher_is_better"] = frame["higher_is_better"].astype(bool)
     return frame.sort_values(["latency_ms", "id"], ignore_index=True)
@@ -64,12 +64,6 @@ def identity(candidate: Candidate) -> str:
         candidate.source,
     )
     return digest(list(named), length=10)
-
-
-def data_name(table: Mapping[str, Any]) -> str:
-    """Return what people call the data set of a `[data]` table: its kind, and its folder's name."""
-    kind, path = str(table.get("kind", "other")), str(table.get("path", ""))
-    return f"{kind} {path.rstrip('/').rpartition('/')[2]}".strip()
 
 
 def kind_of(format: str, precision: str) -> str:
@@ -164,7 +158,7 @@ def table(rows: pd.DataFrame, best: pd.DataFrame, budget_ms: float | None) -> pd
     """
     shown = rows.assign(front=rows["id"].isin(best["id"]))
     names = (
-        "name kind metric test latency_ms low_ms high_ms source front size_mb peak_memory_mb mmacs"
+        "name kind metric test latency_ms low_ms high_ms source origin front size_mb peak_memory_mb mmacs"
         " runtime threads verdict warning"
     ).split()
     if budget_ms is not None:
@@ -204,7 +198,7 @@ def _empty(column: pd.Series[Any]) -> bool:
     return bool((column.isna() | (column == "")).all())
 
 
-def _row(candidate: Candidate, data: str) -> dict[str, object]:
+def _row(candidate: Candidate) -> dict[str, object]:
     size, macs, test = candidate.size_bytes, candidate.macs, candidate.test_metric
     return {
         "id": identity(candidate),
@@ -224,11 +218,12 @@ def _row(candidate: Candidate, data: str) -> dict[str, object]:
         "peak_memory_mb": math.nan if candidate.peak_memory_mb is None else candidate.peak_memory_mb,
         "mmacs": math.nan if macs is None else macs / 1e6,
         "source": candidate.source,
+        "origin": candidate.origin,
         "verdict": candidate.verdict,
         "warning": candidate.warning,
         "artifact": candidate.artifact,
         "subnet": candidate.subnet,
-        "task": f"{data}, {candidate.metric.name}",
+        "task": f"{candidate.data or 'other'}, {candidate.metric.name}",
         "metric_name": candidate.metric.name,
         "higher_is_better": candidate.metric.higher_is_better,
     }

@@ -86,4 +86,4 @@ def _candidates(url: str, revision: int, device: str, _records: Stored) -> tuple
 
 @st.cache_data(max_entries=8, show_spinner=False)
 def _frame(url: str, revision: int, device: str, _records: Stored) -> pd.DataFrame:
-    return candidate_frame(_candidates(url, revision, device, _records), _records.subnets)
+    return candidate_frame(_candidates(url, revision, device, _records))

@@ -20,7 +20,12 @@ from edge_bench.errors import MissingExtra, UnknownVariant
 R = TypeVar("R")
 
 # Where a library is imported under another name than it is installed by.
-_DISTRIBUTIONS = {"sklearn": "scikit-learn", "pil": "pillow", "flatbuffers": "ai-edge-litert"}
+_DISTRIBUTIONS = {
+    "sklearn": "scikit-learn",
+    "pil": "pillow",
+    "flatbuffers": "ai-edge-litert",
+    "yaml": "pyyaml",
+}
 
 
 def names(package: str) -> tuple[str, ...]:

@@ -141,15 +141,20 @@ def _recommended(
         on_quality, on_latency = st.columns(2)
         _quality(on_quality, one.test_metric or one.metric)
         with on_latency:
-            st.metric("latency, median", milliseconds(one.latency_ms))
-            st.caption(
-                f"{one.source}, {milliseconds(one.latency_low_ms)} to {milliseconds(one.latency_high_ms)}"
-            )
+            st.metric(f"latency, {one.latency_is}", milliseconds(one.latency_ms))
+            st.caption(_whence(one))
         for doubt in _doubts(one, budget):
             st.warning(doubt)
         st.markdown("**Why**\n\n" + "\n".join(f"- {escaped(reason)}" for reason in picked.reasons))
     with chart:
         _chart(frame, budget, chosen=[identity(one)])
+
+
+def _whence(one: Candidate) -> str:
+    """Say where a latency comes from, and its interval where there is one."""
+    if one.source == "imported":
+        return escaped(f"imported: measured by {one.origin}, not here")
+    return f"{one.source}, {milliseconds(one.latency_low_ms)} to {milliseconds(one.latency_high_ms)}"
 
 
 def _doubts(one: Candidate, budget: Budget) -> Iterator[str]:
@@ -239,7 +244,7 @@ def _papers(picked: choosing.Pick, artifact: Artifact, path: Path, records: Stor
         return
     one = picked.recommended
     newest = choosing.newest_results(records.results, one.device)
-    result = newest.get(artifact.id) if one.source == "measured" else None
+    result = newest.get(artifact.id) if one.source != "predicted" else None
     _download(
         "Model card",
         lambda: model_card(picked, artifact, subnet, result),

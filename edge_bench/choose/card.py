@@ -17,7 +17,7 @@ def model_card(pick: Pick, artifact: Artifact, subnet: Subnet, result: Benchmark
         pick: the recommendation and its reasons.
         artifact: the picked file.
         subnet: the network that it was exported from.
-        result: the measurement that the latency comes from, or None where it is predicted.
+        result: the measurement that the latency comes from, ours or imported; None where it is predicted.
     """
     sections = [
         f"# {artifact.name}",
@@ -49,6 +49,12 @@ def _speed(chosen: Candidate, result: BenchmarkResult | None) -> str:
         return (
             f"Median latency **predicted**, not measured: {span} on {chosen.device}, {how}; the interval "
             f"holds 90 % of networks like this one.{told}"
+        )
+    if not result.measured_here:
+        return (
+            f"Latency {chosen.latency_ms:.4g} ms ({chosen.latency_is}) on {chosen.device}, {how}: reported "
+            f"by {chosen.origin}, **not measured** by edge-bench. Verdict: {result.verdict} "
+            f"({result.verdict_cause})."
         )
     machine = result.environment.get("cpu", "this machine")
     known = {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edge_bench.choose.fitting import predict, space_key
+from edge_bench.data import data_name
 from edge_bench.errors import NoCandidate
 from edge_bench.records import (
     Artifact,
@@ -17,6 +18,7 @@ from edge_bench.records import (
     Frontier,
     Subnet,
 )
+from edge_bench.records.frontier import Source
 
 Preset = Literal["accuracy", "balanced", "speed"]
 RUNTIMES: Mapping[str, str] = {"onnx": "onnxruntime", "tflite": "litert"}
@@ -42,9 +44,10 @@ def candidates(
 ) -> list[Candidate]:
     """Return what could run on `device`: each file, and each subnet in each format it lacks in fp32.
 
-    Latency is measured where the file has a result there, else predicted where a predictor of the
-    device, runtime and search space exists, all of one thread; what has neither is left out. The
-    metric is the file's own where there is a file, else the subnet's.
+    Latency is measured where the file has a result there, else imported where somebody else measured
+    it, else predicted where a predictor of the device, runtime and search space exists, all of one
+    thread; what has none is left out. The metric is the file's own where there is a file, else the
+    subnet's; a file made elsewhere is one of them once its quality was measured.
     """
     by_id = {subnet.id: subnet for subnet in subnets}
     files = list(artifacts)
@@ -109,7 +112,8 @@ def _by_preset(ordered: Sequence[Candidate], preset: Preset) -> Candidate:
 def newest_results(results: Iterable[BenchmarkResult], device: str) -> dict[str, BenchmarkResult]:
     """Return each file's newest result of single inferences, one after another, on one thread.
 
-    An inconclusive one only where there is no other.
+    An inconclusive one only where there is no other, and what others measured only where edge-bench
+    measured nothing.
     """
     newest: dict[str, BenchmarkResult] = {}
     for result in results:
@@ -117,9 +121,13 @@ def newest_results(results: Iterable[BenchmarkResult], device: str) -> dict[str,
         if not plain or result.artifact is None:
             continue
         known = newest.get(result.artifact)
-        if known is None or result.verdict != "inconclusive" or known.verdict == "inconclusive":
+        if known is None or _weight(result) >= _weight(known):
             newest[result.artifact] = result
     return newest
+
+
+def _weight(result: BenchmarkResult) -> tuple[bool, bool]:
+    return result.measured_here, result.verdict != "inconclusive"
 
 
 def _of_file(
@@ -158,13 +166,27 @@ def _of_file(
         latency_ms=latency[0],
         latency_low_ms=latency[1],
         latency_high_ms=latency[2],
-        source="measured" if result else "predicted",
+        source=_source(result),
         size_bytes=artifact.size_bytes,
         peak_memory_mb=result.peak_memory_mb if result else None,
         macs=subnet.macs if subnet else artifact.macs,
         verdict=result.verdict if result else "",
         warning=warning,
+        data=_data_of(artifact, subnet),
+        origin=result.origin if result and not result.measured_here else "",
+        latency_is=result.p50_is if result else "median",
     )
+
+
+def _source(result: BenchmarkResult | None) -> Source:
+    if result is None:
+        return "predicted"
+    return "measured" if result.measured_here else "imported"
+
+
+def _data_of(artifact: Artifact, subnet: Subnet | None) -> str:
+    table = artifact.data or (subnet.data if subnet else None)
+    return data_name(table) if table else ""
 
 
 def _of_subnet(
@@ -195,6 +217,7 @@ def _of_subnet(
         source="predicted",
         macs=subnet.macs,
         warning=prediction.warning,
+        data=data_name(subnet.data),
     )
 
 
@@ -252,6 +275,11 @@ def _reasons(
         reasons.append(
             f"Its median latency of {chosen.latency_ms:.4g} ms ({span}) was measured here with "
             f"{chosen.runtime}; the measurement was {chosen.verdict}."
+        )
+    elif chosen.source == "imported":
+        reasons.append(
+            f"Its latency of {chosen.latency_ms:.4g} ms ({chosen.latency_is}) was not measured here: "
+            f"{chosen.origin} reported it, and nothing is known of how quiet that machine was."
         )
     else:
         reasons.append(

@@ -184,6 +184,7 @@ def _targets(
         measured = {
             (result.digest, result.runtime, result.threads, result.batch)
             for result in store.results(device=THIS_MACHINE)
+            if result.measured_here
         }
         for artifact in artifacts:
             file = home.absolute(artifact.file)

@@ -149,7 +149,7 @@ def _write(
     artifact = next(one for one in known.artifacts if one.id == picked.recommended.artifact)
     subnet = known.subnet(artifact.subnet)
     result = None
-    if picked.recommended.source == "measured":
+    if picked.recommended.source != "predicted":
         result = choosing.newest_results(known.results, known.device)[artifact.id]
     if folder.exists() and not (folder / "pick.json").is_file():
         raise ConfigError(f"'{folder}' is there and holds no pick", hint="name another folder: --output")

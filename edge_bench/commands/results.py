@@ -1,4 +1,4 @@
-"""the store as a table, or exported to CSV, Parquet or JSON lines"""
+"""the store as a table, exported to CSV, Parquet or JSON lines; or what others measured, imported"""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import device_profiles
+from edge_bench import variants
 from edge_bench.commands import Command, Context, Outcome, table
 from edge_bench.errors import ConfigError, did_you_mean
-from edge_bench.files import atomic_path
+from edge_bench.files import atomic_path, sha256_of
+from edge_bench.importers import IMPORTERS, About, changed, read_results
+from edge_bench.measure.inspection import check_exists
 from edge_bench.records import (
     Artifact,
     BenchmarkResult,
@@ -28,11 +31,13 @@ RAW = "latencies_ms"
 # A spreadsheet takes a cell that starts with one of these for a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 HINT_EMPTY = "edge-bench quickstart fills it"
+# A table may report thousands.
+IMPORTED_SHOWN = 20
 Kind = Literal["result", "artifact", "subnet", "predictor", "accuracy_predictor"]
 Row = dict[str, Any]
 # What the table shows of each kind; the document and the exported file hold every column.
 COLUMNS: Mapping[str, str] = {
-    "result": "model format runtime threads precision p50_ms interval_ms memory_mb metric verdict",
+    "result": "model format runtime threads precision p50_ms interval_ms memory_mb metric origin verdict",
     "artifact": "id name format precision size_mb parity metric",
     "subnet": "id run technique resolution blocks params macs metric",
     "predictor": "id kind device runtime threads precision networks mape within_10_percent spearman",
@@ -42,20 +47,46 @@ COLUMNS: Mapping[str, str] = {
 
 class Results(Command):
     """Every row is one stored record. The metric is on the test split, of the exported file where
-    there is one.
+    there is one. What was imported names who measured it, and its verdict is never better than
+    "inconclusive".
     """
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "action", nargs="?", choices=("list", "export"), default="list", help="default: list"
+            "action", nargs="?", choices=("list", "export", "import"), default="list", help="default: list"
         )
         parser.add_argument(
-            "file", metavar="FILE", nargs="?", help=f"where to export to; it ends in {_endings()}"
+            "file",
+            metavar="FILE",
+            nargs="?",
+            help=f"where to export to; it ends in {_endings()}. Or the report or table to import",
         )
         parser.add_argument("--kind", choices=get_args(Kind), default="result", help="default: result")
-        parser.add_argument("--device", metavar="ID", help="results or predictors of this device only")
+        parser.add_argument(
+            "--device",
+            metavar="ID",
+            help="results or predictors of this device only; with import: where it was measured",
+        )
+        imported = parser.add_argument_group(
+            "import", "\n".join(variants.summary(IMPORTERS, name) for name in variants.names(IMPORTERS))
+        )
+        imported.add_argument(
+            "--from",
+            dest="source",
+            choices=[name.replace("_", "-") for name in variants.names(IMPORTERS)],
+            help="whose report it is (default: told by the content)",
+        )
+        imported.add_argument(
+            "--model",
+            metavar="FILE_OR_ARTIFACT",
+            help="the file that was measured, where the report does not tell",
+        )
 
     def run(self, options: argparse.Namespace, context: Context) -> Outcome:
+        if options.action == "import":
+            return _import(options, context)
+        if options.source or options.model:
+            raise ConfigError("--from and --model belong to results import")
         write = _writer(options)
         with context.store() as store:
             rows = [_printable(row) for row in _rows(store, options.kind, options.device)]
@@ -73,6 +104,47 @@ class Results(Command):
         document = {"file": str(path), "kind": options.kind, "rows": len(rows)}
         counted = f"{len(rows)} {options.kind}{'s' if len(rows) > 1 else ''}"
         return Outcome(document=document, text=f"{counted} written to {path}")
+
+
+def _import(options: argparse.Namespace, context: Context) -> Outcome:
+    if not options.file:
+        raise ConfigError("results import needs a file", hint="edge-bench results import report.json")
+    path = Path(options.file).expanduser()
+    with context.store() as store:
+        about = _about(options, store.artifacts())
+        results = read_results(path, source=options.source, about=about)
+        fresh = changed(results, store.results())
+        store.add(*fresh)
+    rows = [_printable(_flat(_result_row(one, one.metric("test")))) for one in results]
+    document = {"file": str(path), "origin": results[0].origin, "new": len(fresh), "results": rows}
+    known = len(results) - len(fresh)
+    shown = [_shown(row) for row in rows[:IMPORTED_SHOWN]]
+    devices = sorted({one.device for one in results})
+    where = f"{', '.join(devices[:4])}{' and others' if len(devices) > 4 else ''}"
+    lines = [
+        table(shown, columns=f"{COLUMNS['result']} device".split()),
+        *([f"… and {len(rows) - len(shown)} more"] if len(rows) > len(shown) else []),
+        f"{len(fresh)} imported{f', {known} known already' if known else ''}; "
+        f"measured by {results[0].origin} on {where}, not here",
+    ]
+    return Outcome(document=document, text="\n".join(lines))
+
+
+def _about(options: argparse.Namespace, artifacts: Sequence[Artifact]) -> About:
+    given = options.model
+    if given is None:
+        return About(device=options.device)
+    named = [artifact for artifact in artifacts if given in (artifact.id, artifact.name)]
+    if named:
+        return About(device=options.device, digest=named[-1].digest, artifact=named[-1])
+    file = Path(given).expanduser()
+    if not file.exists():
+        near = did_you_mean(given, [artifact.id for artifact in artifacts])
+        raise ConfigError(f"there is no file and no artifact '{given}'.{near}")
+    check_exists(file)
+    digest = sha256_of(file)
+    artifact = next((one for one in artifacts if one.digest == digest), None)
+    return About(device=options.device, model=file.name, digest=digest, artifact=artifact)
 
 
 def _writer(options: argparse.Namespace) -> Callable[[Sequence[Row], Path], None] | None:
@@ -105,7 +177,10 @@ def _rows(store: ResultStore, kind: Kind, device: str | None) -> list[Row]:
         _check_device(store, kind, device)
     if kind == "result":
         metrics = {one.id: one.metric("test") for one in store.artifacts()}
-        return [_result_row(one, metrics.get(one.artifact or "")) for one in store.results(device=device)]
+        return [
+            _result_row(one, metrics.get(one.artifact or "") or one.metric("test"))
+            for one in store.results(device=device)
+        ]
     if kind == "predictor":
         return [_predictor_row(one) for one in store.predictors(device=device)]
     if kind == "accuracy_predictor":
@@ -248,8 +323,11 @@ def _shown(row: Row) -> Row:
     if row.get("metric"):
         shown["metric"] = f"{row['metric']} {row['metric_value']:.4g}"
     if "p50_low_ms" in row:
-        shown["interval_ms"] = f"{row['p50_low_ms']:.4g} to {row['p50_high_ms']:.4g}"
+        low, high = row["p50_low_ms"], row["p50_high_ms"]
+        shown["interval_ms"] = None if low is None else f"{low:.4g} to {high:.4g}"
         shown["memory_mb"] = row["peak_memory_mb"]
+        if row["p50_is"] != "median":
+            shown["p50_ms"] = f"{row['p50_ms']:.4g} ({row['p50_is']})"
     if "size_bytes" in row:
         shown["size_mb"] = row["size_bytes"] / 1e6
         shown["parity"] = row["parity_max_abs_error"]

@@ -69,6 +69,12 @@ def open_data(table: Mapping[str, Any]) -> DataSource:
     return from_document(load(DataSource, "edge_bench.data", kind), options, where="data")
 
 
+def data_name(table: Mapping[str, Any]) -> str:
+    """Return what people call the data set of a `[data]` table: its kind, and its folder's name."""
+    kind, path = str(table.get("kind", "other")), str(table.get("path", ""))
+    return f"{kind} {path.rstrip('/').rpartition('/')[2]}".strip()
+
+
 def resize(pixels: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
     """Return images uint8 [n, h, w, c] resized to [n, size, size, c], bilinear with antialiasing.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from edge_bench.records.subnet import Metric, Preprocessing, Split
 
@@ -39,7 +40,8 @@ class Parity:
 class Artifact:
     """A model file. `file` is relative to the home; `metrics` were measured by running the file.
 
-    `subnet` is None for a file that was made elsewhere.
+    `subnet` is None for a file that was made elsewhere; `data` is then the `[data]` table that the
+    metrics were measured on.
     """
 
     id: str
@@ -59,6 +61,7 @@ class Artifact:
     class_names: tuple[str, ...] = ()
     macs: int | None = None
     params: int | None = None
+    data: Mapping[str, Any] | None = None
 
     def metric(self, split: Split) -> Metric | None:
         """Return the metric measured on `split`, or None."""

@@ -8,13 +8,17 @@ from typing import Literal
 
 from edge_bench.records.subnet import Metric
 
+Source = Literal["measured", "predicted", "imported"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """A network in a format and precision on a device, with a latency that is measured or predicted.
 
     `artifact` is None while the file has not been exported. `metric` is on the selection split, on
-    which choices are made; `test_metric` is what is told. Latency is the median in ms.
+    which choices are made; `test_metric` is what is told; `data` is what people call the data both
+    are of. Latency is the median in ms; where its `source` is "imported", `origin` measured it, not
+    edge-bench, and told it as its `latency_is`.
     """
 
     name: str
@@ -29,13 +33,16 @@ class Candidate:
     latency_ms: float
     latency_low_ms: float
     latency_high_ms: float
-    source: Literal["measured", "predicted"]
+    source: Source
     test_metric: Metric | None = None
     size_bytes: int | None = None
     peak_memory_mb: float | None = None
     macs: int | None = None
     verdict: str = ""
     warning: str = ""
+    data: str = ""
+    origin: str = ""
+    latency_is: str = "median"
 
     @property
     def quality(self) -> float:

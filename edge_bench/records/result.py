@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from edge_bench.records.artifact import Precision
-from edge_bench.records.subnet import Metric
+from edge_bench.records.subnet import Metric, Split
 from edge_bench.statistics import percentile, percentile_bound
 
 # The device that every command measures on unless another is named.
@@ -74,8 +74,9 @@ class BenchmarkResult:
     `samples_per_query` examples. `operators` and `placements` come from a pass of its own, `metrics`
     from running the file on labelled data. `loads_ms` are the loading times of every fresh process in
     cold mode, where `load_ms` is their median. `notes` are sentences on what could not be measured as
-    asked, or was assumed. `origin` names who measured; where that is somebody else,
-    there may be no raw latencies and `reported` holds that one's own statistics, such as `p50_ms`.
+    asked, or was assumed. `origin` names who measured; where that is somebody else, there may be no raw
+    latencies, what that one does not tell is None or empty, and `reported` holds that one's own
+    statistics: `p50_ms`, `mean_ms`, or `latency_ms` where it does not say which.
     """
 
     id: str
@@ -83,12 +84,12 @@ class BenchmarkResult:
     model: str
     digest: str
     format: str
-    precision: Precision
+    precision: Precision | None
     device: str
     runtime: str
     runtime_version: str
-    threads: int
-    batch: int
+    threads: int | None
+    batch: int | None
     load_ms: float | None
     first_ms: float | None
     blocks: tuple[TimingBlock, ...]
@@ -132,10 +133,18 @@ class BenchmarkResult:
         return self.origin == THIS_PROGRAM
 
     @property
+    def p50_is(self) -> str:
+        """What `p50_ms` is: "median", "mean", or "one figure" of which nobody says what it is."""
+        if self.latencies_ms or "p50_ms" in self.reported:
+            return "median"
+        return "mean" if "mean_ms" in self.reported else "one figure"
+
+    @property
     def p50_ms(self) -> float:
-        """The median; of a program that reports no median, its mean, of one that reports none, NaN."""
+        """The median; where no median is told, what `p50_is` says; where nothing is told, NaN."""
         told = self._percentile("p50_ms", 50)
-        return self.reported.get("mean_ms", math.nan) if told is None else told
+        others = (self.reported[name] for name in ("mean_ms", "latency_ms") if name in self.reported)
+        return next(others, math.nan) if told is None else told
 
     @property
     def p50_bounds_ms(self) -> tuple[float, float, float]:
@@ -179,6 +188,10 @@ class BenchmarkResult:
         """What p99 stays below with 99 % confidence; None of fewer than 662 runs."""
         return self._bound("p99_bound_ms", 99)
 
+    def metric(self, split: Split) -> Metric | None:
+        """Return the metric measured on `split`, or None."""
+        return next((metric for metric in self.metrics if metric.split == split), None)
+
     def _percentile(self, name: str, percent: float) -> float | None:
         latencies = self.latencies_ms
         return percentile(latencies, percent) if latencies else self.reported.get(name)
@@ -191,7 +204,7 @@ class BenchmarkResult:
         """Return the fields that a table of results shows, raw latencies left out."""
         named = (
             "model format runtime runtime_version threads batch precision device p50_ms p50_low_ms"
-            " p50_high_ms p90_ms p90_bound_ms p95_ms p95_bound_ms p99_ms p99_bound_ms load_ms first_ms"
+            " p50_high_ms p50_is p90_ms p90_bound_ms p95_ms p95_bound_ms p99_ms p99_bound_ms load_ms first_ms"
             " peak_memory_mb runs verdict verdict_cause stopped_by mode scenario interval_ms"
             " samples_per_query samples_per_second origin artifact digest created id"
         )

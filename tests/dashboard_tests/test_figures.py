@@ -36,6 +36,19 @@ def test_hollow_is_predicted_and_filled_is_measured(some: pd.DataFrame) -> None:
     assert shapes == {"slow": "circle", "fast": "circle", "guess": "circle-open", "small": "diamond"}
 
 
+def test_an_imported_latency_is_marked_apart_and_says_who_measured_it(
+    candidate: Callable[..., Candidate],
+) -> None:
+    theirs = candidate(source="imported", origin="loadgen", artifact="theirs")
+    frame = frames.candidate_frame([candidate(), theirs])
+    drawn = figures.trade_off_figure(frame)
+    assert {mark.marker.symbol for mark in _marks(drawn)} == {"circle", "circle-open-dot"}
+    hovers = [text for mark in _marks(drawn) for text in mark.hovertext]
+    assert sum("imported: measured by loadgen, not here" in text for text in hovers) == 1
+    assert "imported" in [trace.name for trace in drawn.data]
+    assert frame.loc[frame["artifact"] == "theirs", "origin"].item() == "loadgen"
+
+
 def test_colour_says_format_and_precision_on_every_chart(some: pd.DataFrame) -> None:
     whole = {trace.legendgroup: trace.marker.color for trace in _marks(figures.trade_off_figure(some))}
     part = _marks(figures.trade_off_figure(some[some["precision"] == "int8"]))

@@ -49,7 +49,7 @@ def test_a_frame_holds_every_candidate_of_a_store(records: list[Record], filled:
         found = candidates(
             store.subnets(), store.artifacts(), store.results(), store.predictors(), device="this-machine"
         )
-        frame = frames.candidate_frame(found, store.subnets())
+        frame = frames.candidate_frame(found)
     assert len(frame) == len(found) == frame["id"].nunique()
     assert set(frame["source"]) == {"measured", "predicted"}
     assert frame["latency_ms"].is_monotonic_increasing

@@ -108,3 +108,30 @@ def test_a_prediction_outside_what_was_measured_says_so(
         assert one.warning.startswith("outside what was measured: macs is ")
     [known] = candidates([subnet(lite.smallest())], [], [], [predictor()], device=DEVICE)
     assert known.warning == ""
+
+
+def test_what_others_measured_counts_only_where_nothing_was_measured_here(
+    small: Subnet, artifact: MakeFile, result: MakeResult
+) -> None:
+    file = artifact(small)
+    theirs = replace(
+        result(file, 1.0, verdict="inconclusive"),
+        origin="litert-benchmark",
+        blocks=(),
+        p50_low_ms=None,
+        p50_high_ms=None,
+        reported={"mean_ms": 1.5},
+    )
+    [one] = candidates([small], [file], [theirs], [], device=DEVICE)
+    assert (one.source, one.origin, one.latency_ms, one.latency_is) == (
+        "imported",
+        "litert-benchmark",
+        1.5,
+        "mean",
+    )
+    ours = result(file, 3.0, verdict="inconclusive")
+    for results in ([theirs, ours], [ours, theirs]):
+        [one] = candidates([small], [file], results, [], device=DEVICE)
+        assert (one.source, one.origin, one.latency_ms) == ("measured", "", 3.0)
+    unknown = replace(theirs, threads=None)
+    assert candidates([small], [file], [unknown], [], device=DEVICE) == []

@@ -66,6 +66,17 @@ def test_a_predicted_pick_is_not_told_as_measured(
     assert "p99" not in card and "What else was near" not in card
 
 
+def test_an_imported_latency_is_not_told_as_measured(
+    lite: SearchSpace, subnet: Make, artifact: MakeFile, result: MakeResult
+) -> None:
+    small = subnet(lite.smallest())
+    file = artifact(small)
+    theirs = replace(result(file, 1.0), origin="loadgen", blocks=(), reported={"mean_ms": 1.0})
+    card = model_card(picked([small], [file], [theirs]), file, small, theirs)
+    assert "reported by loadgen, **not measured** by edge-bench" in card
+    assert "95 % confidence" not in card
+
+
 def test_a_quantized_input_is_told_with_its_scale_and_its_network_s_preprocessing(
     lite: SearchSpace, subnet: Make, artifact: MakeFile, result: MakeResult
 ) -> None:

@@ -132,6 +132,13 @@ def test_reasons_tell_measured_from_predicted_and_what_the_neighbours_cost() -> 
     assert "was measured here" in " ".join(pick(pool, Budget(max_latency_ms=1)).reasons)
 
 
+def test_reasons_say_who_measured_an_imported_latency() -> None:
+    one = candidate("only", 0.9, 2.0, source="imported", origin="loadgen", latency_is="mean")
+    said = " ".join(pick([one], Budget()).reasons)
+    assert "2 ms (mean) was not measured here: loadgen reported it" in said
+    assert "was measured here" not in said
+
+
 def test_the_nearest_miss_names_every_limit_it_breaks() -> None:
     pool = [candidate("only", 0.9, 2.0, size_bytes=3_000_000)]
     with pytest.raises(NoCandidate, match="2 ms against at most 1 and size 3 MB against at most 0.5"):

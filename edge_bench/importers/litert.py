@@ -58,7 +58,9 @@ def _json(text: str) -> dict[str, Any] | None:
 def _of_json(told: dict[str, Any]) -> Report:
     latency = told["latency"]
     threads = told.get("num_threads")
-    facts = {name: told[name] for name in ("accelerators", "fully_accelerated") if name in told}
+    facts: dict[str, Any] = {
+        name: told[name] for name in ("accelerators", "fully_accelerated") if name in told
+    }
     return Report(
         model=PurePosixPath(str(told["model"]).replace("\\", "/")).name,
         statistics=_statistics(latency),

@@ -204,8 +204,8 @@ class BenchmarkResult:
         """Return the fields that a table of results shows, raw latencies left out."""
         named = (
             "model format runtime runtime_version threads batch precision device p50_ms p50_low_ms"
-            " p50_high_ms p50_is p90_ms p90_bound_ms p95_ms p95_bound_ms p99_ms p99_bound_ms load_ms first_ms"
-            " peak_memory_mb runs verdict verdict_cause stopped_by mode scenario interval_ms"
+            " p50_high_ms p50_is p90_ms p90_bound_ms p95_ms p95_bound_ms p99_ms p99_bound_ms load_ms"
+            " first_ms peak_memory_mb runs verdict verdict_cause stopped_by mode scenario interval_ms"
             " samples_per_query samples_per_second origin artifact digest created id"
         )
         return {name: getattr(self, name) for name in named.split()}

@@ -204,7 +204,14 @@ def _measuring() -> list[dict[str, Any]]:
         ),
         ("pressure (/proc/pressure/cpu)", seen.pressure_us is not None, "waiting tasks are noticed"),
         ("CPU time (/proc/stat)", seen.ticks is not None, "work of others and of the host is noticed"),
-        ("thermal throttling", seen.throttled is not None, "a hot CPU is noticed"),
+        ("run delay (schedstat)", seen.run_delay_ns is not None, "waiting for a CPU is told from sleeping"),
+        ("CPU quota (cpu.stat)", seen.quota_us is not None, "a container's limit is noticed"),
+        ("thermal zones", seen.temperature_c is not None, "temperatures are recorded"),
+        (
+            "throttling",
+            seen.throttled is not None or seen.slowed is not None,
+            "a CPU that is slowed to cool is noticed",
+        ),
         ("clock frequency", seen.frequency is not None, "a falling clock is noticed"),
     ]
     return [

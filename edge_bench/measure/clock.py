@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
-from edge_bench.measure.witness import thermals
+from edge_bench.measure.heat import thermals
+from edge_bench.measure.witness import run_delay_ns
 
 
 class Clock(ABC):
@@ -62,21 +63,3 @@ class MachineClock(Clock):
 
     def thermals(self) -> tuple[float | None, float | None]:
         return thermals(root=self.root)
-
-
-def run_delay_ns(tasks: Path) -> int | None:
-    """Return the run-queue delay of all threads under `tasks`, or None where the kernel tells none."""
-    try:
-        # A thread that ended meanwhile is left out; of the measuring threads none ends.
-        texts = [_text(task / "schedstat") for task in tasks.iterdir()]
-    except OSError:
-        return None
-    delays = [int(text.split()[1]) for text in texts if len(text.split()) >= 2]
-    return sum(delays) if delays else None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii")
-    except OSError:
-        return ""

@@ -10,21 +10,20 @@ import os
 import re
 import time
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from edge_bench.measure.environment import ROOT, text_of
+from edge_bench.measure.heat import clock_share, headroom_c, slowed_by, thermals, throttle_count
 
-_CPUS = "sys/devices/system/cpu"
-_ZONES = "sys/class/thermal"
-# Sensors that are absent or asleep tell values such as -274 or 0 °C, or 32767.
-_SANE_C = (1.0, 150.0)
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Witness:
     """Counters at one moment. `ticks` is (idle, stolen, all) over all CPUs, in clock ticks, `own_s` this
-    process' CPU time, `frequency` the highest present/maximum ratio over the cores.
+    process' CPU time, `run_delay_ns` how long its threads were ready and did not run, `quota_us` how long
+    the CPU quota of its control group stopped it, `frequency` the highest present/maximum ratio over
+    the cores. `slowed` and `headroom_c` are as `heat` tells them.
     """
 
     at_ns: int
@@ -33,6 +32,11 @@ class Witness:
     ticks: tuple[int, int, int] | None
     throttled: int | None
     frequency: float | None
+    run_delay_ns: int | None = None
+    quota_us: int | None = None
+    temperature_c: float | None = None
+    headroom_c: float | None = None
+    slowed: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +45,13 @@ class Observed:
 
     `pressure`: some task of the machine waited for a CPU. `steal`: the host ran somebody else.
     `others`: other processes used the machine's CPUs; they slow the model by sharing caches, memory
-    and hardware threads even where it is never off the CPU.
-    `throttled`: how often a core was slowed to cool. `frequency`: the clock at the end, of what it
-    was at the start.
+    and hardware threads even where it is never off the CPU. `run_delay`: each of the model's threads was
+    ready and waited for a CPU, blocks that were measured again included. `quota`: a control group's
+    CPU quota stopped it.
+    `throttled`: how often a core was slowed to cool. `slowed`: what slowed the CPU at the end, in words.
+    `frequency`: the clock at the end, of what it was at the start; `clock`: the same, of the highest.
+    `temperatures_c`: the hottest zone at the start and the end; `headroom_c`: what was left at the end
+    until a zone slows the machine.
     """
 
     pressure: float | None = None
@@ -51,6 +59,12 @@ class Observed:
     others: float | None = None
     throttled: int | None = None
     frequency: float | None = None
+    run_delay: float | None = None
+    quota: float | None = None
+    slowed: tuple[str, ...] | None = None
+    clock: float | None = None
+    temperatures_c: tuple[float, float] | None = None
+    headroom_c: float | None = None
 
 
 def witness(*, root: Path = ROOT) -> Witness:
@@ -60,48 +74,59 @@ def witness(*, root: Path = ROOT) -> Witness:
         own_s=time.process_time(),
         pressure_us=_pressure_us(root),
         ticks=_ticks(root),
-        throttled=_throttled(root),
-        frequency=_frequency(root),
+        throttled=throttle_count(root=root),
+        frequency=clock_share(root=root),
+        run_delay_ns=run_delay_ns(root / "proc/self/task"),
+        quota_us=_quota_us(root),
+        temperature_c=thermals(root=root)[0],
+        headroom_c=headroom_c(root=root),
+        slowed=slowed_by(root=root),
     )
 
 
-def between(before: Witness, after: Witness) -> Observed:
-    """Return what happened from `before` to `after`."""
+def between(before: Witness, after: Witness, *, threads: int = 1) -> Observed:
+    """Return what happened from `before` to `after` to work done by `threads` threads."""
     wall_us = max((after.at_ns - before.at_ns) / 1e3, 1e-3)
-    pressure = steal = others = frequency = throttled = None
-    if before.pressure_us is not None and after.pressure_us is not None:
-        pressure = min(1.0, (after.pressure_us - before.pressure_us) / wall_us)
+    steal = others = None
     if before.ticks is not None and after.ticks is not None:
         idle, stolen, ticks = (new - old for old, new in zip(before.ticks, after.ticks, strict=True))
         own = (after.own_s - before.own_s) * _TICKS_A_SECOND
         steal = stolen / ticks if ticks > 0 else 0.0
         others = max(0.0, (ticks - idle - stolen - own) / ticks) if ticks > 0 else 0.0
-    if before.throttled is not None and after.throttled is not None:
-        throttled = after.throttled - before.throttled
-    if before.frequency and after.frequency:
-        frequency = after.frequency / before.frequency
-    return Observed(pressure=pressure, steal=steal, others=others, throttled=throttled, frequency=frequency)
+    known = before.temperature_c is not None and after.temperature_c is not None
+    return Observed(
+        pressure=_share(before.pressure_us, after.pressure_us, wall_us),
+        steal=steal,
+        others=others,
+        throttled=_grown(before.throttled, after.throttled),
+        frequency=after.frequency / before.frequency if before.frequency and after.frequency else None,
+        run_delay=_share(before.run_delay_ns, after.run_delay_ns, wall_us * 1e3 * threads),
+        quota=_share(before.quota_us, after.quota_us, wall_us),
+        slowed=after.slowed,
+        clock=after.frequency,
+        temperatures_c=(before.temperature_c, after.temperature_c) if known else None,  # type: ignore[arg-type]
+        headroom_c=after.headroom_c,
+    )
 
 
-def thermals(*, root: Path = ROOT) -> tuple[float | None, float | None]:
-    """Return the hottest thermal zone in °C and the fastest core's clock in MHz, each None if untold.
-
-    The clock is that of cpufreq. A virtual machine has none: what /proc/cpuinfo says there never moves.
-    """
-    clocks = [now for now, _ in _clocks_khz(root)]
-    return max(_temperatures_c(root), default=None), max(clocks) / 1e3 if clocks else None
-
-
-def _temperatures_c(root: Path) -> list[float]:
-    names = sorted((root / _ZONES).glob("thermal_zone*"))
-    told = (_millidegrees(root, f"{_ZONES}/{name.name}/temp") for name in names)
-    return [one for one in told if one is not None]
+def run_delay_ns(tasks: Path) -> int | None:
+    """Return the run-queue delay of all threads under `tasks`, or None where the kernel tells none."""
+    try:
+        # A thread that ended meanwhile is left out; of the measuring threads none ends.
+        texts = [text_of(tasks, f"{task.name}/schedstat") for task in tasks.iterdir()]
+    except OSError:
+        return None
+    delays = [int(words[1]) for text in texts if len(words := text.split()) >= 2]
+    return sum(delays) if delays else None
 
 
-def _millidegrees(root: Path, name: str) -> float | None:
-    text = text_of(root, name)
-    degrees = int(text) / 1e3 if re.fullmatch(r"-?\d+", text) else None
-    return degrees if degrees is not None and _SANE_C[0] <= degrees <= _SANE_C[1] else None
+def _grown(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None else after - before
+
+
+def _share(before: int | None, after: int | None, whole: float) -> float | None:
+    grown = _grown(before, after)
+    return None if grown is None else min(1.0, max(0.0, grown / whole))
 
 
 def _pressure_us(root: Path) -> int | None:
@@ -117,23 +142,18 @@ def _ticks(root: Path) -> tuple[int, int, int] | None:
     return (ticks[3] + ticks[4], ticks[7], sum(ticks[:8])) if len(ticks) >= 8 else None
 
 
-def _throttled(root: Path) -> int | None:
-    names = sorted((root / _CPUS).glob("cpu[0-9]*/thermal_throttle/core_throttle_count"))
-    counts = [text_of(root, str(name.relative_to(root))) for name in names]
-    told = [int(count) for count in counts if count.isdigit()]
+def _quota_us(root: Path) -> int | None:
+    """Return how long quotas stopped this process' control group and those above it, of either version."""
+    told = []
+    for controllers, path in re.findall(
+        r"^\d+:(.*):/(.*)$", text_of(root, "proc/self/cgroup"), re.MULTILINE
+    ):
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        base = "sys/fs/cgroup/cpu" if controllers else "sys/fs/cgroup"
+        for group in (PurePosixPath(path), *PurePosixPath(path).parents):
+            counters = text_of(root, f"{base}/{group}/cpu.stat")
+            found = re.search(r"^throttled_(usec|time) (\d+)$", counters, re.MULTILINE)
+            # Version 1 counts in nanoseconds.
+            told += [int(found[2]) // (1 if found[1] == "usec" else 1000)] if found else []
     return sum(told) if told else None
-
-
-def _frequency(root: Path) -> float | None:
-    return max((now / most for now, most in _clocks_khz(root)), default=None)
-
-
-def _clocks_khz(root: Path) -> list[tuple[int, int]]:
-    """Return the present and the highest clock of every core that tells both."""
-    clocks = []
-    for folder in sorted((root / _CPUS).glob("cpu[0-9]*/cpufreq")):
-        name = str(folder.relative_to(root))
-        now, most = (text_of(root, f"{name}/{key}") for key in ("scaling_cur_freq", "cpuinfo_max_freq"))
-        if now.isdigit() and most.isdigit() and int(most):
-            clocks.append((int(now), int(most)))
-    return clocks

@@ -135,7 +135,8 @@ def time_model(job: Mapping[str, Any], _: Arrays) -> tuple[dict[str, Any], Array
             begun=lambda first: write(**opened, first=to_document(first)),
             written=lambda block: write(block=to_document(block)),
         )
-    observed = between(before, witness()) if session.clock(threads).of_this_machine else Observed()
+    of_this_machine = session.clock(threads).of_this_machine
+    observed = between(before, witness(), threads=threads) if of_this_machine else Observed()
     return {
         **opened,
         "first": to_document(timing.first),

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from edge_bench.measure.clock import MachineClock, run_delay_ns
+from edge_bench.documents import from_document, to_document
+from edge_bench.measure.clock import MachineClock
 from edge_bench.measure.environment import UNAVAILABLE, changes, fingerprint
+from edge_bench.measure.heat import thermals
 from edge_bench.measure.verdict import judge
-from edge_bench.measure.witness import Observed, Witness, between, thermals, witness
+from edge_bench.measure.witness import Observed, Witness, between, run_delay_ns, witness
 from edge_bench.measure.worker import peak_memory_mb
 from edge_bench.records import TimingBlock
 
@@ -54,7 +56,10 @@ def machine(root: Path, *, waited: int, steal: int, throttled: int, khz: int) ->
 def test_a_quiet_machine_is_clean_and_says_what_it_could_not_see() -> None:
     verdict, cause = judge(blocks(12), Observed(), precision=0.02)
     assert verdict == "clean"
-    assert "stolen by the host unavailable" in cause and "clock unavailable" in cause
+    assert cause == (
+        "p50 is known to ±0.0%; off the CPU 0.0%; unavailable: run delay, pressure, steal, other work, "
+        "quota, clock, temperature, throttling"
+    )
 
 
 def test_counted_blocks_that_were_polluted_are_noisy() -> None:
@@ -65,7 +70,7 @@ def test_counted_blocks_that_were_polluted_are_noisy() -> None:
 
 def test_blocks_measured_again_are_clean_and_told() -> None:
     again = TimingBlock(latencies_ns=(9_000_000,), counted=False, off_cpu=0.9, reason="off the CPU")
-    verdict, cause = judge([*blocks(12), again], Observed(pressure=0.2), precision=0.02)
+    verdict, cause = judge([*blocks(12), again], Observed(pressure=0.2, others=0.0), precision=0.02)
     assert verdict == "clean"
     assert "1 polluted blocks were measured again" in cause and "machine 20.0%" in cause
 
@@ -89,7 +94,21 @@ def test_too_few_runs_are_inconclusive() -> None:
         (Observed(frequency=0.6), "throttled", "clock fell by 40%"),
         (Observed(steal=0.3), "noisy", "host took 30%"),
         (Observed(others=0.5), "noisy", "other work used 50% of the machine"),
-        (Observed(throttled=0, frequency=0.99, steal=0.0, pressure=0.9), "clean", "clock steady"),
+        (Observed(slowed=("the cooling device Processor is at step 2",)), "throttled", "Processor is at"),
+        (Observed(headroom_c=0.0, temperatures_c=(60, 85)), "throttled", "point at which it slows"),
+        (Observed(headroom_c=-1.0, temperatures_c=(60, 86), slowed=()), "clean", "86 °C (at its limit)"),
+        (Observed(quota=0.4), "throttled", "a CPU quota, as containers have, stopped the model for 40%"),
+        (Observed(pressure=0.4), "noisy", "some task waited for a CPU for 40%"),
+        # How much others worked is known: that tasks waited, perhaps for one another, adds nothing.
+        (Observed(pressure=0.9, others=0.02), "clean", "waiting tasks on the machine 90.0%"),
+        (Observed(throttled=0, frequency=0.99, clock=0.98), "clean", "clock at 98% of its highest"),
+        (Observed(throttled=0, quota=0.0, run_delay=0.01), "clean", "waiting for a CPU 1.0%"),
+        (
+            Observed(temperatures_c=(48.4, 61.2), headroom_c=23.8),
+            "clean",
+            "48 to 61 °C (24 °C below its limit)",
+        ),
+        (Observed(throttled=0), "clean", "not throttled"),
     ],
 )
 def test_the_kernel_is_heard(observed: Observed, verdict: str, words: str) -> None:
@@ -98,19 +117,134 @@ def test_the_kernel_is_heard(observed: Observed, verdict: str, words: str) -> No
     assert words in cause
 
 
+@pytest.mark.parametrize(
+    ("run_delay", "words"),
+    [
+        (None, "other work kept the model off the CPU in 10 of 10 blocks"),
+        (0.6, "other work kept the model off the CPU in 10 of 10 blocks"),
+        (
+            0.02,
+            "the model was off the CPU in 10 of 10 blocks that count, up to 63% of the time, mostly asleep",
+        ),
+    ],
+)
+def test_run_delay_tells_waiting_for_a_cpu_from_sleeping(run_delay: float | None, words: str) -> None:
+    verdict, cause = judge(blocks(10, off_cpu=0.63), Observed(run_delay=run_delay), precision=0.02)
+    assert verdict == "noisy" and words in cause
+
+
 def test_counters_of_a_machine_are_read_from_proc_and_sys(tmp_path: Path) -> None:
     before = witness(root=machine(tmp_path, waited=1_000_000, steal=0, throttled=5, khz=2_000_000))
     after = witness(root=machine(tmp_path, waited=1_000_000, steal=100, throttled=7, khz=1_000_000))
     assert before.frequency == 1.0 and after.frequency == 0.5
     assert before.throttled == 5 and before.ticks == (200, 0, 1000) and before.pressure_us == 1_000_000
     observed = between(before, after)
-    assert (observed.throttled, observed.frequency) == (2, 0.5)
+    assert (observed.throttled, observed.frequency, observed.clock) == (2, 0.5, 0.5)
+
+
+def test_run_delay_is_that_of_a_thread_and_a_share_of_wall_time(tmp_path: Path) -> None:
+    tasks = {f"proc/self/task/{number}/schedstat": f"900 {number * 100} 7\n" for number in (1, 2)}
+    before = replace(witness(root=lay_out(tmp_path, tasks)), at_ns=0)
+    assert before.run_delay_ns == 300
+    after = replace(before, at_ns=1000, run_delay_ns=700)
+    assert between(before, after).run_delay == pytest.approx(0.4)
+    assert between(before, after, threads=2).run_delay == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("groups", "counters", "told_us"),
+    [
+        (
+            "0::/pod/one\n",
+            {"pod/one": "nr_throttled 3\nthrottled_usec 500\n", "pod": "throttled_usec 70\n"},
+            570,
+        ),
+        ("0::/gone\n", {".": "usage_usec 9\nthrottled_usec 40\n"}, 40),
+        (
+            "5:memory:/x\n4:cpu,cpuacct:/x\n",
+            {"cpu/x": "throttled_time 9000\n", "x": "throttled_usec 1\n"},
+            9,
+        ),
+        ("0::/\n", {".": "usage_usec 9\n"}, None),
+    ],
+)
+def test_quotas_of_control_groups_of_either_version_are_read(
+    tmp_path: Path, groups: str, counters: dict[str, str], told_us: int | None
+) -> None:
+    files = {f"sys/fs/cgroup/{group}/cpu.stat": text for group, text in counters.items()}
+    before = replace(witness(root=lay_out(tmp_path, {"proc/self/cgroup": groups, **files})), at_ns=0)
+    assert before.quota_us == told_us
+    if told_us is not None:
+        after = replace(before, at_ns=10**9, quota_us=told_us + 250_000)
+        assert between(before, after).quota == pytest.approx(0.25)
+
+
+def test_zones_tell_temperature_and_what_is_left_to_their_trip_points(tmp_path: Path) -> None:
+    zone = "sys/class/thermal/thermal_zone"
+    trips = {
+        # A fan's trip point and a broken one limit nothing.
+        f"{zone}0/trip_point_0_type": "active\n",
+        f"{zone}0/trip_point_0_temp": "40000\n",
+        f"{zone}0/trip_point_1_type": "passive\n",
+        f"{zone}0/trip_point_1_temp": "85000\n",
+        f"{zone}1/trip_point_0_type": "passive\n",
+        f"{zone}1/trip_point_0_temp": "0\n",
+        f"{zone}1/trip_point_1_type": "hot\n",
+        f"{zone}1/trip_point_1_temp": "95000\n",
+    }
+    lay_out(tmp_path, {**trips, f"{zone}0/temp": "50000\n", f"{zone}1/temp": "55000\n"})
+    before = witness(root=tmp_path)
+    lay_out(tmp_path, {f"{zone}0/temp": "70000\n", f"{zone}1/temp": "56000\n"})
+    observed = between(before, witness(root=tmp_path))
+    assert observed.temperatures_c == (55.0, 70.0) and observed.headroom_c == 15.0
+    lay_out(tmp_path, {f"{zone}0/temp": "86000\n"})
+    verdict, cause = judge(blocks(12), between(before, witness(root=tmp_path)), precision=0.02)
+    assert verdict == "throttled" and "55 to 86 °C (at its limit)" in cause
+
+
+@pytest.mark.parametrize(
+    ("files", "slowed"),
+    [
+        ({}, None),
+        ({"cooling_device0/type": "Fan", "cooling_device0/cur_state": "3"}, None),
+        ({"cooling_device0/type": "Processor", "cooling_device0/cur_state": "0"}, ()),
+        ({"cooling_device0/type": "intel_powerclamp", "cooling_device0/cur_state": "-1"}, ()),
+        (
+            {"cooling_device1/type": "cpufreq-cpu0", "cooling_device1/cur_state": "2"},
+            ("the cooling device cpufreq-cpu0 is at step 2",),
+        ),
+        ({"get_throttled": "0"}, ()),
+        # What happened before (the upper bits) is not what happens now.
+        ({"get_throttled": "50000"}, ()),
+        (
+            {"get_throttled": "50005"},
+            ("the supply voltage is low", "the firmware throttles the CPU"),
+        ),
+    ],
+)
+def test_what_slows_the_cpu_is_read_from_cooling_devices_and_firmware(
+    tmp_path: Path, files: dict[str, str], slowed: tuple[str, ...] | None
+) -> None:
+    firmware = "sys/devices/platform/soc/soc:firmware"
+    folders = {name: firmware if name == "get_throttled" else "sys/class/thermal" for name in files}
+    lay_out(tmp_path, {f"{folders[name]}/{name}": f"{text}\n" for name, text in files.items()})
+    seen = witness(root=tmp_path)
+    assert seen.slowed == slowed
+    verdict, cause = judge(blocks(12), between(seen, seen), precision=0.02)
+    assert verdict == ("throttled" if slowed else "clean")
+    assert ", ".join(slowed or ()) in cause and ("throttling" in cause) == (slowed is None)
+
+
+def test_what_was_observed_survives_its_document() -> None:
+    seen = Observed(steal=0.1, slowed=(), temperatures_c=(40.0, 50.0))
+    assert from_document(Observed, to_document(seen)) == seen
 
 
 def test_shares_are_of_the_time_between_two_readings() -> None:
-    counters = {"throttled": None, "frequency": None}
     ticks = os.sysconf("SC_CLK_TCK")
-    before = Witness(at_ns=0, own_s=0.5, pressure_us=500, ticks=(100, 10, 1000), **counters)  # type: ignore[arg-type]
+    before = Witness(
+        at_ns=0, own_s=0.5, pressure_us=500, ticks=(100, 10, 1000), throttled=None, frequency=None
+    )
     after = replace(before, at_ns=10**9, own_s=0.5 + 60 / ticks, pressure_us=250_500, ticks=(180, 30, 1200))
     observed = between(before, after)
     # Of 200 ticks 80 were idle, 20 stolen and 60 our own: 40 were others'.

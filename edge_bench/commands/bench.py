@@ -177,7 +177,7 @@ def _targets(
     failures: list[Failure] = []
     for given in options.files:
         try:
-            targets.append(_target(given, artifacts, home))
+            targets.append(target_of(given, artifacts, home))
         except EdgeBenchError as error:
             failures.append(Failure(given, error))
     if options.all:
@@ -195,7 +195,12 @@ def _targets(
     return targets, failures
 
 
-def _target(given: str, artifacts: Sequence[Artifact], home: Home) -> Target:
+def target_of(given: str, artifacts: Sequence[Artifact], home: Home) -> Target:
+    """Return the file that a path, or a stored artifact's id or name, stands for.
+
+    Raises:
+        ConfigError: neither a file nor an artifact; the nearest id is told.
+    """
     file = Path(given).expanduser()
     if not file.exists():
         named = [artifact for artifact in artifacts if given in (artifact.id, artifact.name)]

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,16 +150,12 @@ def run_job(
         EdgeBenchError: what the child raised, of the same class.
         ModelCrashed: it died of a signal, or did not answer within `timeout_s`.
     """
-    threads = int(job["threads"])
-    with tempfile.TemporaryDirectory(prefix="edge-bench-", ignore_cleanup_errors=True) as named:
-        folder = Path(named)
-        for key, array in (arrays or {}).items():
-            np.save(folder / f"in-{key}.npy", array, allow_pickle=False)
-        limits = _limits(timeout_s, threads)
-        document = {**job, "job": name, "limits": limits}
-        (folder / "job.json").write_text(json.dumps(document), encoding="utf-8")
+    with _job_folder(name, job, arrays or {}, timeout_s) as (folder, limits):
         try:
-            status = _run_child(folder, timeout_s)
+            with _child(folder) as child:
+                status = child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise _silence(timeout_s) from None
         finally:
             if journal is not None:
                 journal += _journal(folder)
@@ -167,7 +164,79 @@ def run_job(
         return _read(folder)
 
 
-def _run_child(folder: Path, timeout_s: float) -> int:
+class Conversation:
+    """A job that answers question after question, each one line of JSON."""
+
+    def __init__(
+        self, child: subprocess.Popen[bytes], line: socket.socket, folder: Path, limits: Mapping[str, int]
+    ) -> None:
+        self._child = child
+        self._line = line
+        self._lines = line.makefile("rwb")
+        self._folder = folder
+        self._limits = limits
+
+    def ask(self, question: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
+        """Return the child's answer.
+
+        Raises:
+            EdgeBenchError: what the child raised, of the same class.
+            ModelCrashed: it died of a signal, or did not answer within `timeout_s`.
+        """
+        self._line.settimeout(timeout_s)
+        try:
+            self._lines.write(json.dumps(question).encode() + b"\n")
+            self._lines.flush()
+            answer = self._lines.readline()
+        except TimeoutError:
+            raise _silence(timeout_s) from None
+        except (BrokenPipeError, ConnectionResetError):
+            answer = b""
+        if answer.endswith(b"\n"):
+            told: dict[str, Any] = json.loads(answer)
+            return told
+        if status := self._child.wait(timeout_s):
+            raise _death(status, self._folder, self._limits)
+        _read(self._folder)
+        raise ModelCrashed("the runtime ended before it was asked to")
+
+
+@contextmanager
+def conversation(name: str, job: Mapping[str, Any], *, timeout_s: float) -> Iterator[Conversation]:
+    """Start a job that answers questions (`turns` of `worker.JOBS`); it is ended with the block.
+
+    `timeout_s` bounds the CPU time it may use; while it waits for a question it uses none.
+    """
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        document = {**job, "socket": theirs.fileno()}
+        with (
+            _job_folder(name, document, {}, timeout_s) as (folder, limits),
+            _child(folder, passing=[theirs.fileno()]) as child,
+        ):
+            # Held by the child alone, so that its end is heard.
+            theirs.close()
+            yield Conversation(child, ours, folder, limits)
+
+
+@contextmanager
+def _job_folder(
+    name: str, job: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]], timeout_s: float
+) -> Iterator[tuple[Path, dict[str, int]]]:
+    """Lay out a job in a temporary folder; give the folder and the limits that the job states."""
+    with tempfile.TemporaryDirectory(prefix="edge-bench-", ignore_cleanup_errors=True) as named:
+        folder = Path(named)
+        for key, array in arrays.items():
+            np.save(folder / f"in-{key}.npy", array, allow_pickle=False)
+        limits = _limits(timeout_s, int(job["threads"]))
+        document = {**job, "job": name, "limits": limits}
+        (folder / "job.json").write_text(json.dumps(document), encoding="utf-8")
+        yield folder, limits
+
+
+@contextmanager
+def _child(folder: Path, *, passing: Sequence[int] = ()) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the child that does the job in `folder`, handing it open files; end it with the block."""
     root = Path(edge_bench.__file__).resolve().parents[1]
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     environment = {"PATH": os.defpath, "HOME": str(folder), "TMPDIR": str(folder), "LC_ALL": "C", **kept}
@@ -181,20 +250,23 @@ def _run_child(folder: Path, timeout_s: float) -> int:
             env=environment,
             # A session of its own: Ctrl-C reaches this process alone, which then ends the child.
             start_new_session=True,
+            pass_fds=passing,
         )
         try:
-            return child.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            raise ModelCrashed(
-                f"the model did not answer within {timeout_s:g} s and was stopped",
-                hint="allow more seconds, or try a smaller batch",
-            ) from None
+            yield child
         finally:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
             if child.stdin:
                 child.stdin.close()
+
+
+def _silence(timeout_s: float) -> ModelCrashed:
+    return ModelCrashed(
+        f"the model did not answer within {timeout_s:g} s and was stopped",
+        hint="allow more seconds, or try a smaller batch",
+    )
 
 
 def _limits(timeout_s: float, threads: int) -> dict[str, int]:

@@ -30,6 +30,7 @@ from edge_bench.measure.inputs import dequantized, quantized, random_feeds
 from edge_bench.measure.inspection import RUNTIMES
 from edge_bench.measure.runtimes import Runtime, Session, refusal
 from edge_bench.measure.timing import Plan, measure, undisturbed
+from edge_bench.measure.turns import take_turns
 from edge_bench.measure.witness import Observed, between, witness
 from edge_bench.statistics import percentile
 
@@ -177,6 +178,15 @@ def survey(job: Mapping[str, Any], _: Arrays) -> tuple[dict[str, Any], Arrays]:
     return {"latencies_ms": best}, {}
 
 
+def turns(job: Mapping[str, Any], _: Arrays) -> tuple[dict[str, Any], Arrays]:
+    """Check what the model answers, then measure a block whenever the parent asks for one."""
+    session = _open(job, Path(job["model"]))
+    feeds = random_feeds(session.inputs, batch=int(job["batch"]))
+    check_outputs(session.run(feeds))
+    take_turns(session, feeds, threads=int(job["threads"]), line=int(job["socket"]))
+    return {}, {}
+
+
 def check_outputs(outputs: Mapping[str, npt.NDArray[Any]]) -> None:
     """Raise `InvalidModel` unless there are outputs and all of them are finite numbers."""
     if not outputs:
@@ -206,6 +216,7 @@ JOBS: dict[str, Callable[[Mapping[str, Any], Arrays], tuple[dict[str, Any], Arra
     "time": time_model,
     "memory": check_and_weigh,
     "survey": survey,
+    "turns": turns,
 }
 
 

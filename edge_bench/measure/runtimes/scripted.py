@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from edge_bench.documents import from_document
 from edge_bench.errors import ConfigError, InvalidModel
-from edge_bench.measure.clock import Clock
+from edge_bench.measure.clock import Clock, MachineClock
 from edge_bench.measure.runtimes import Runtime, Session, Tensors, fixed_batch
 from edge_bench.records.artifact import TensorSpec
 
@@ -28,10 +28,12 @@ class Script:
     share of each in which the thread did not run. `crash` names a signal that the first run raises,
     or the timed run of number `crash_at`; `hang_seconds` is how long the first run sleeps for real and
     `real_seconds` each timed one. `temperature_c` and `frequency_mhz` are what the n-th look shows.
-    With `batch` the file takes batches of that size only.
+    With `batch` the file takes batches of that size only. In place of latencies there may be `sines`:
+    so many are computed in each run, and this machine's own clock times them.
     """
 
-    latencies_ms: tuple[float, ...]
+    latencies_ms: tuple[float, ...] = ()
+    sines: int = 0
     off_cpu: tuple[float, ...] = (0.0,)
     crash: str | None = None
     crash_at: int | None = None
@@ -54,7 +56,7 @@ class Scripted(Runtime):
             script = from_document(Script, document)
         except (ValueError, ConfigError) as error:
             raise InvalidModel(f"scripted refuses '{model.name}': {error}") from error
-        if not script.latencies_ms or not script.off_cpu:
+        if not (script.latencies_ms or script.sines > 0) or not script.off_cpu:
             raise InvalidModel(f"scripted refuses '{model.name}': no latencies")
         if script.batch is not None and batch != script.batch:
             raise fixed_batch(model, script.batch, batch)
@@ -71,6 +73,8 @@ class _Session(Session):
         self._script = script
         self._clock = _ScriptClock(script)
         self._runs = 0
+        self._angles = np.linspace(0, 1, script.sines, dtype=np.float32)
+        self._sines = np.empty_like(self._angles)
         self.inputs = (TensorSpec(name="input", dtype="float32", shape=(script.batch, 4)),)
         self.outputs = (TensorSpec(name="output", dtype="float32", shape=(script.batch, 4)),)
 
@@ -84,6 +88,9 @@ class _Session(Session):
         self._bound = dict(feeds)
 
     def invoke(self) -> None:
+        if self._script.sines:
+            np.sin(self._angles, out=self._sines)
+            return
         script, number = self._script, self._runs
         if number == script.crash_at:
             self._crash()
@@ -95,7 +102,7 @@ class _Session(Session):
         self._runs += 1
 
     def clock(self, threads: int) -> Clock:
-        return self._clock
+        return MachineClock(threads) if self._script.sines else self._clock
 
     def _crash(self) -> None:
         if self._script.crash:

@@ -7,6 +7,7 @@ other instead of failing.
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -97,6 +98,13 @@ class ResultStore:
                         document=canonical_json(record),
                     )
                 )
+
+    def check_writable(self) -> None:
+        """Raise `StoreError` unless the database takes a record now; leaves nothing behind."""
+        probe = {"kind": "probe", "id": uuid.uuid4().hex, "version": VERSION, "document": "{}"}
+        with self._explained(), self._engine.begin() as connection:
+            connection.execute(sa.insert(_RECORDS).values(probe))
+            connection.execute(sa.delete(_RECORDS).where(_RECORDS.c.id == probe["id"]))
 
     def subnets(self) -> list[Subnet]:
         """Return every subnet."""

@@ -96,7 +96,7 @@ class Command(ABC):
 
 
 def table(rows: list[dict[str, Any]], *, columns: Iterable[str] | None = None) -> str:
-    """Return rows as a text table for a terminal or a pipe; floats with 4 significant digits."""
+    """Return rows as a text table for a terminal or a pipe."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -107,7 +107,7 @@ def table(rows: list[dict[str, Any]], *, columns: Iterable[str] | None = None) -
         numeric = bool(rows) and isinstance(rows[0].get(name), (int, float))
         drawn.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*(_cell(row.get(name)) for name in names))
+        drawn.add_row(*(cell(row.get(name)) for name in names))
     width = None if sys.stdout.isatty() else 200
     console = Console(width=width, color_system=None, markup=False, highlight=False)
     with console.capture() as captured:
@@ -115,7 +115,8 @@ def table(rows: list[dict[str, Any]], *, columns: Iterable[str] | None = None) -
     return captured.get().rstrip()
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """Return what a table shows of a value; floats with 4 significant digits."""
     if value is None:
         return "–"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

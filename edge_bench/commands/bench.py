@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from edge_bench.commands import Command, Context, Outcome, table
-from edge_bench.errors import OK, ConfigError, EdgeBenchError, StoreError, did_you_mean
+from edge_bench import variants
+from edge_bench.commands import Command, Context, Outcome
+from edge_bench.commands._bench_report import Failure, outcome
+from edge_bench.errors import (
+    ConfigError,
+    EdgeBenchError,
+    MissingExtra,
+    RuntimeUnavailable,
+    StoreError,
+    did_you_mean,
+)
 from edge_bench.files import Home, sha256_of
-from edge_bench.measure.benchmark import benchmark, runtime_for
-from edge_bench.measure.inspection import check_exists
+from edge_bench.measure.benchmark import CutShort, benchmark, runtime_for
+from edge_bench.measure.inspection import RUNTIMES, check_exists
+from edge_bench.measure.modes import Mode
+from edge_bench.measure.modes.burst import Burst
+from edge_bench.measure.scenarios import Scenario
+from edge_bench.measure.scenarios.single_stream import SingleStream
 from edge_bench.records import THIS_MACHINE, Artifact, BenchmarkResult
 from edge_bench.store import ResultStore
 
-COLUMNS = (
-    "model format runtime threads precision p50_ms ± p90_ms p90_bound_ms p99_ms load_ms first_ms memory_mb"
-    " runs verdict"
-)
+MODES = "edge_bench.measure.modes"
+SCENARIOS = "edge_bench.measure.scenarios"
+V = TypeVar("V", Mode, Scenario)
 
 
 class Bench(Command):
@@ -30,13 +43,21 @@ class Bench(Command):
             "files", metavar="FILE", nargs="*", help="a .onnx or .tflite file, or a stored artifact's id"
         )
         parser.add_argument(
-            "--all", action="store_true", help="every stored artifact that has no result here yet"
+            "--all", action="store_true", help="every stored artifact that has no such result here yet"
         )
-        parser.add_argument("--runtime", metavar="R", help="default: the one that reads the file's ending")
+        parser.add_argument(
+            "--runtime",
+            metavar="R[,R]",
+            help=f"{', '.join(variants.names(RUNTIMES))} (default: the one that reads the file's ending)",
+        )
         parser.add_argument(
             "--threads", metavar="N[,N]", default="1", help="thread counts, e.g. 1,2 (default: 1)"
         )
-        parser.add_argument("--batch", type=int, default=1, help="examples an inference (default: 1)")
+        parser.add_argument(
+            "--batch",
+            type=int,
+            help="examples an inference (default: 1, or a query if the file takes it)",
+        )
         parser.add_argument(
             "--precision",
             type=float,
@@ -44,7 +65,32 @@ class Bench(Command):
             help="stop when p50 is known to ± this share (default: 0.02)",
         )
         parser.add_argument(
-            "--max-seconds", type=float, default=5.0, help="time for warm runs of a file (default: 5)"
+            "--max-seconds",
+            type=float,
+            help="time for the runs of a file (default: 5; paced 15, cold 30, sustained 300)",
+        )
+        parser.add_argument(
+            "--mode",
+            metavar="M",
+            default=Burst.name,
+            help="when inferences are issued: " + _listed(MODES) + f" (default: {Burst.name})",
+        )
+        parser.add_argument(
+            "--interval-ms",
+            type=float,
+            help="idling before each inference, for --mode paced (default: 100)",
+        )
+        parser.add_argument(
+            "--scenario",
+            metavar="S",
+            default=SingleStream.name,
+            help="what one latency is of: " + _listed(SCENARIOS) + " (default: single-stream)",
+        )
+        parser.add_argument(
+            "--samples-per-query",
+            type=int,
+            metavar="N",
+            help="examples a query, with --scenario multi-stream (default: 8) or offline (default: 64)",
         )
 
     def run(self, options: argparse.Namespace, context: Context) -> Outcome:
@@ -53,21 +99,25 @@ class Bench(Command):
             targets, failures = _targets(options, store, context.home, plan)
             if not targets and not failures:
                 return Outcome(document={"results": []}, text="every stored artifact has a result here")
-            results = _bench(targets, plan, store, context, failures)
-        if len(failures) == 1 and not results:
-            raise failures[0].error
-        return _outcome(results, failures)
+            _check_outputs(store, options)
+            sweep = Sweep(failures=failures)
+            _bench(targets, plan, store, context, sweep)
+        if len(sweep.failures) == 1 and not sweep.results and not sweep.skipped:
+            raise sweep.failures[0].error
+        return outcome(sweep.results, sweep.failures, sweep.skipped, interrupted=sweep.interrupted)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How each file is measured."""
+    """How each file is measured. No runtimes means the one that reads the file's ending."""
 
-    runtime: str | None = None
+    runtimes: tuple[str, ...] = ()
     threads: tuple[int, ...] = (1,)
-    batch: int = 1
+    batch: int | None = None
+    mode: Mode = field(default_factory=Burst)
+    scenario: Scenario = field(default_factory=SingleStream)
     precision: float = 0.02
-    max_seconds: float = 5.0
+    max_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -78,12 +128,14 @@ class Target:
     artifact: Artifact | None
 
 
-@dataclass(frozen=True)
-class Failure:
-    """What was asked for and the error it ended with."""
+@dataclass(kw_only=True)
+class Sweep:
+    """What has come of measuring so far: results, errors, and pairs of file and runtime left out."""
 
-    model: str
-    error: EdgeBenchError
+    results: list[BenchmarkResult] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    skipped: list[Failure] = field(default_factory=list)
+    interrupted: bool = False
 
 
 def bench_artifacts(
@@ -98,47 +150,90 @@ def bench_artifacts(
 
     Raises:
         EdgeBenchError: the first failure; what was measured before it is stored.
+        KeyboardInterrupt: interrupted; what was measured until then is stored.
     """
     plan = Plan(threads=tuple(threads), precision=precision, max_seconds=max_seconds)
     targets = [Target(context.home.absolute(artifact.file), artifact) for artifact in artifacts]
-    failures: list[Failure] = []
+    sweep = Sweep()
     with context.store() as store:
-        results = _bench(targets, plan, store, context, failures)
-    if failures:
-        raise failures[0].error
-    return results
+        _bench(targets, plan, store, context, sweep)
+    if sweep.interrupted:
+        raise KeyboardInterrupt
+    if sweep.failures:
+        raise sweep.failures[0].error
+    return sweep.results
 
 
 def _bench(
-    targets: Sequence[Target],
-    plan: Plan,
-    store: ResultStore,
-    context: Context,
-    failures: list[Failure],
-) -> list[BenchmarkResult]:
-    results: list[BenchmarkResult] = []
-    jobs = [(target, threads) for target in targets for threads in plan.threads]
-    for target, threads in context.track(jobs, description="bench", total=len(jobs)):
-        try:
-            result = benchmark(
-                target.file,
-                home=context.home,
-                runtime=plan.runtime,
-                threads=threads,
-                batch=plan.batch,
-                precision_target=plan.precision,
-                max_seconds=plan.max_seconds,
-                artifact=target.artifact,
-                waiting=lambda: context.say("waiting for another benchmark on this machine to end"),
-            )
-        except StoreError:
-            raise
-        except EdgeBenchError as error:
-            failures.append(Failure(str(target.file), error))
-            continue
-        store.add(result)
-        results.append(result)
-    return results
+    targets: Sequence[Target], plan: Plan, store: ResultStore, context: Context, sweep: Sweep
+) -> None:
+    """Measure every combination, each stored at once; Ctrl-C ends it and keeps what there is."""
+    jobs = list(_jobs(targets, plan))
+    refused: set[tuple[Path, str | None]] = set()
+    try:
+        for target, runtime, threads in context.track(jobs, description="bench", total=len(jobs)):
+            if (target.file, runtime) in refused:
+                continue
+            try:
+                result = _measured(target, runtime, threads, plan, context)
+            except CutShort as cut:
+                store.add(cut.result)
+                sweep.results.append(cut.result)
+                if isinstance(cut.__cause__, EdgeBenchError):
+                    sweep.failures.append(Failure(str(target.file), cut.__cause__))
+                    continue
+                raise KeyboardInterrupt from cut
+            except StoreError:
+                raise
+            except EdgeBenchError as error:
+                unfit = isinstance(error, (RuntimeUnavailable, MissingExtra))
+                if unfit:
+                    refused.add((target.file, runtime))
+                kept = sweep.skipped if unfit and len(plan.runtimes) > 1 else sweep.failures
+                kept.append(Failure(str(target.file), error, runtime or ""))
+                continue
+            store.add(result)
+            sweep.results.append(result)
+    except KeyboardInterrupt:
+        sweep.interrupted = True
+    # A file that none of the runtimes takes was not measured: that is no success.
+    for target in targets:
+        named = [one for one in sweep.skipped if one.model == str(target.file)]
+        if plan.runtimes and len(named) == len(plan.runtimes):
+            sweep.failures += named
+            sweep.skipped = [one for one in sweep.skipped if one not in named]
+
+
+def _check_outputs(store: ResultStore, options: argparse.Namespace) -> None:
+    """Raise before minutes of measuring where nothing could take what is measured."""
+    if options.json and sys.stdout is None:
+        raise StoreError("standard output is closed: --json has nowhere to go", hint="leave out --json")
+    store.check_writable()
+
+
+def _jobs(targets: Sequence[Target], plan: Plan) -> Iterator[tuple[Target, str | None, int]]:
+    for target in targets:
+        for runtime in plan.runtimes or (None,):
+            for threads in plan.threads:
+                yield target, runtime, threads
+
+
+def _measured(
+    target: Target, runtime: str | None, threads: int, plan: Plan, context: Context
+) -> BenchmarkResult:
+    return benchmark(
+        target.file,
+        home=context.home,
+        runtime=runtime,
+        threads=threads,
+        batch=plan.batch,
+        mode=plan.mode,
+        scenario=plan.scenario,
+        precision_target=plan.precision,
+        max_seconds=plan.max_seconds,
+        artifact=target.artifact,
+        waiting=lambda: context.say("waiting for another benchmark on this machine to end"),
+    )
 
 
 def _plan(options: argparse.Namespace) -> Plan:
@@ -148,20 +243,48 @@ def _plan(options: argparse.Namespace) -> Plan:
         raise ConfigError(f"--threads is '{options.threads}'; numbers are expected, e.g. 1,2") from None
     limits: list[tuple[str, bool, str]] = [
         ("--threads", all(1 <= count <= 256 for count in threads), "from 1 to 256"),
-        ("--batch", 1 <= options.batch <= 65536, "from 1 to 65536"),
+        ("--batch", options.batch is None or 1 <= options.batch <= 65536, "from 1 to 65536"),
         ("--precision", 0 < options.precision < 1, "above 0 and below 1"),
-        ("--max-seconds", 0 < options.max_seconds <= 3600, "above 0 and at most 3600"),
+        ("--max-seconds", 0 < (options.max_seconds or 1) <= 86400, "above 0 and at most 86400"),
+        ("--interval-ms", 0 < (options.interval_ms or 1) <= 60000, "above 0 and at most 60000"),
+        ("--samples-per-query", 1 <= (options.samples_per_query or 1) <= 65536, "from 1 to 65536"),
     ]
     for name, fits, words in limits:
         if not fits:
             raise ConfigError(f"{name} must be {words}")
+    runtimes = tuple(dict.fromkeys(options.runtime.split(","))) if options.runtime else ()
+    for runtime in runtimes:
+        # Raises what tells the nearest name, before anything is measured.
+        variants.syntax(RUNTIMES, runtime, role="runtime")
     return Plan(
-        runtime=options.runtime,
-        threads=threads,
+        runtimes=runtimes,
+        threads=tuple(dict.fromkeys(threads)),
         batch=options.batch,
+        mode=_variant(Mode, MODES, options.mode, {"interval_ms": options.interval_ms}),
+        scenario=_variant(
+            Scenario, SCENARIOS, options.scenario, {"samples_per_query": options.samples_per_query}
+        ),
         precision=options.precision,
         max_seconds=options.max_seconds,
     )
+
+
+def _variant(role: type[V], package: str, name: str, given: Mapping[str, Any]) -> V:
+    """Return the variant with those options that were given; one that it does not have is refused."""
+    found = variants.load(role, package, name)
+    known = {one.name for one in fields(found) if one.init}
+    document = {key: value for key, value in given.items() if value is not None}
+    for key in document.keys() - known:
+        option, chosen = key.replace("_", "-"), found.name.replace("_", "-")
+        raise ConfigError(
+            f"--{option} does not go with --{role.__name__.lower()} {chosen}",
+            hint="edge-bench bench --help tells which one has it",
+        )
+    return found(**document)
+
+
+def _listed(package: str) -> str:
+    return ", ".join(name.replace("_", "-") for name in variants.names(package))
 
 
 def _targets(
@@ -182,14 +305,19 @@ def _targets(
             failures.append(Failure(given, error))
     if options.all:
         measured = {
-            (result.digest, result.runtime, result.threads, result.batch)
-            for result in store.results(device=THIS_MACHINE)
-            if result.measured_here
+            (one.digest, one.runtime, one.threads, max(one.batch, one.samples_per_query))
+            for one in store.results(device=THIS_MACHINE)
+            if one.measured_here and (one.mode, one.scenario) == (plan.mode.name, plan.scenario.name)
         }
+        samples = max(plan.batch or 1, plan.scenario.samples_per_query)
         for artifact in artifacts:
             file = home.absolute(artifact.file)
-            runtime = (plan.runtime or runtime_for(file)).replace("-", "_")
-            wanted = {(artifact.digest, runtime, threads, plan.batch) for threads in plan.threads}
+            runtimes = [name.replace("-", "_") for name in plan.runtimes or (runtime_for(file),)]
+            wanted = {
+                (artifact.digest, runtime, threads, samples)
+                for runtime in runtimes
+                for threads in plan.threads
+            }
             if not wanted <= measured:
                 targets.append(Target(file, artifact))
     return targets, failures
@@ -211,28 +339,3 @@ def target_of(given: str, artifacts: Sequence[Artifact], home: Home) -> Target:
     check_exists(file)
     digest = sha256_of(file)
     return Target(file, next((one for one in artifacts if one.digest == digest), None))
-
-
-def _outcome(results: Sequence[BenchmarkResult], failures: Sequence[Failure]) -> Outcome:
-    document: dict[str, Any] = {"results": [result.summary() for result in results]}
-    lines = [table([_row(result) for result in results], columns=COLUMNS.split())] if results else []
-    lines += [f"{one.model} ({one.runtime}): {one.verdict}: {one.verdict_cause}" for one in results]
-    if failures:
-        document["failures"] = [
-            {
-                "model": failure.model,
-                "kind": type(failure.error).__name__,
-                "message": failure.error.message,
-                "status": failure.error.status,
-            }
-            for failure in failures
-        ]
-        lines += [f"failed: {failure.model}: {failure.error.message}" for failure in failures]
-    status = max((failure.error.status for failure in failures), default=OK)
-    return Outcome(document=document, text="\n".join(lines), status=status)
-
-
-def _row(result: BenchmarkResult) -> dict[str, Any]:
-    middle, low, high = result.p50_bounds_ms
-    width = f"{max(high - middle, middle - low) / middle:.1%}" if middle else None
-    return {**result.summary(), "±": width, "memory_mb": result.peak_memory_mb}

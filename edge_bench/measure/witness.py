@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import re
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from edge_bench.measure.environment import ROOT, text_of
 from edge_bench.measure.heat import clock_share, headroom_c, slowed_by, thermals, throttle_count
 
+_SHARES = ("pressure", "steal", "others", "frequency", "run_delay", "quota")
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -107,6 +109,22 @@ def between(before: Witness, after: Witness, *, threads: int = 1) -> Observed:
         temperatures_c=(before.temperature_c, after.temperature_c) if known else None,  # type: ignore[arg-type]
         headroom_c=after.headroom_c,
     )
+
+
+def combined(parts: Sequence[Observed]) -> Observed:
+    """Return what happened over several stretches, one at least.
+
+    Shares are means, throttling is a sum, and how it stands at the end is what the last one saw.
+    """
+
+    def told(name: str) -> list[float]:
+        return [value for part in parts if (value := getattr(part, name)) is not None]
+
+    means = {name: sum(values) / len(values) for name in _SHARES if (values := told(name))}
+    throttled = int(sum(told("throttled"))) if told("throttled") else None
+    temperatures_c = [part.temperatures_c for part in parts if part.temperatures_c is not None]
+    ends_c = (temperatures_c[0][0], temperatures_c[-1][1]) if temperatures_c else None
+    return replace(parts[-1], **means, throttled=throttled, temperatures_c=ends_c)  # type: ignore[arg-type]
 
 
 def run_delay_ns(tasks: Path) -> int | None:

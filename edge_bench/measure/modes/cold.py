@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from edge_bench.measure.modes import Child, Mode, Told
 from edge_bench.measure.timing import Plan, reason_to_stop
+from edge_bench.measure.witness import combined
 from edge_bench.records.result import TimingBlock
 from edge_bench.statistics import percentile
 
@@ -45,6 +46,7 @@ class Cold(Mode):
             first=replace(children[-1].first, latencies_ns=(int(first_ns),)),
             blocks=tuple(_counted(one.first) for one in children),
             stopped_by=stopped_by,
+            observed=combined([one.observed for one in children]),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from edge_bench.measure.scenarios import Scenario
@@ -15,4 +15,4 @@ class SingleStream(Scenario):
     name: ClassVar[str] = "single_stream"
     figure: ClassVar[str] = "p90_ms"
 
-    samples_per_query: int = 1
+    samples_per_query: int = field(default=1, init=False)

@@ -1,0 +1,215 @@
+"""What `bench` answers: results as tables for a terminal of any width, and as a document."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_bench.commands import Outcome, cell, table
+from edge_bench.documents import to_document
+from edge_bench.errors import INTERRUPTED, OK, EdgeBenchError
+from edge_bench.measure.drift import Drift, drift
+from edge_bench.records import BenchmarkResult
+
+# The columns in the order of a row, and in the order in which a narrow terminal keeps them.
+COLUMNS = (
+    "model runtime threads precision accuracy samples p50_ms ± p90_ms p90_bound_ms p99_ms samples/s load_ms"
+    " first_ms memory_mb runs verdict"
+).split()
+KEPT = (
+    "model p50_ms verdict ± runtime threads samples samples/s accuracy p90_ms load_ms memory_mb first_ms"
+    " p90_bound_ms p99_ms runs precision"
+).split()
+# Where standard output is no terminal there is room for all of them.
+MODEL_WIDTH = 26
+CURVE_WIDTH = 60
+CURVE_ROWS = 8
+BARS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What was asked for and the error it ended with."""
+
+    model: str
+    error: EdgeBenchError
+    runtime: str = ""
+
+
+def outcome(
+    results: Sequence[BenchmarkResult],
+    failures: Sequence[Failure],
+    skipped: Sequence[Failure] = (),
+    *,
+    interrupted: bool = False,
+) -> Outcome:
+    """Return the answer of a command that measured; its status is that of the worst failure."""
+    document: dict[str, Any] = {"results": [documented(result) for result in results]}
+    lines = [table([row(result) for result in results], columns=columns(results))] if results else []
+    for result in results:
+        lines += told(result)
+    if skipped:
+        document["skipped"] = [_failure(one) for one in skipped]
+        lines += [f"left out: {Path(one.model).name}: {one.error.message}" for one in skipped]
+    if failures:
+        document["failures"] = [_failure(one) for one in failures]
+        lines += [f"failed: {one.model}: {one.error.message}" for one in failures]
+    status = max((one.error.status for one in failures), default=OK)
+    if interrupted:
+        document["interrupted"] = True
+        lines.append("interrupted: what is above is stored")
+        status = INTERRUPTED
+    return Outcome(document=document, text="\n".join(lines), status=status)
+
+
+def documented(result: BenchmarkResult) -> dict[str, Any]:
+    """Return a result's summary and what a table has no room for; raw latencies are in the store."""
+    moved = drift(result)
+    return {
+        **result.summary(),
+        "loads_ms": list(result.loads_ms),
+        "notes": list(result.notes),
+        "metrics": to_document(result.metrics),
+        "operators": to_document(result.operators),
+        "placements": to_document(result.placements),
+        "drift": None if moved is None else to_document(moved),
+        "curve": _curve(result) if moved is not None else [],
+    }
+
+
+def told(result: BenchmarkResult) -> list[str]:
+    """Return a result in sentences: its verdict, and what its mode, scenario and passes add."""
+    name = f"{result.model} ({result.runtime}, {_threads(result.threads)})"
+    lines = [f"{name}: {result.verdict}: {result.verdict_cause}"]
+    if result.mode != "burst" or result.scenario != "single_stream":
+        lines.append(f"  {_kind(result)}")
+    if result.loads_ms:
+        low, high = min(result.loads_ms), max(result.loads_ms)
+        lines.append(
+            f"  load {result.load_ms:.4g} ms (from {low:.4g} to {high:.4g}), "
+            f"first inference {result.p50_ms:.4g} ms, in {len(result.loads_ms)} fresh processes"
+        )
+    if (moved := drift(result)) is not None:
+        lines += [f"  {line}" for line in _drifted(result, moved)]
+    lines += [f"  note: {note}" for note in result.notes]
+    return lines
+
+
+def _kind(result: BenchmarkResult) -> str:
+    """Say what a latency is of and when it was measured, where that is not the usual."""
+    when = {
+        "paced": f"after {result.interval_ms or 0:g} ms of idling each",
+        "cold": "the first inference of a fresh process each",
+        "sustained": "without a pause",
+    }.get(result.mode, "back to back")
+    if result.scenario == "single_stream":
+        return f"{result.mode}: {when}"
+    rate = result.samples_per_second
+    figure = {
+        "multi_stream": f"p99 {result.p99_ms:.4g} ms a query",
+        "offline": f"{rate:.4g} samples/s" if rate else "",
+    }.get(result.scenario, "")
+    scenario = result.scenario.replace("_", "-")
+    return f"{scenario}: {result.samples_per_query} examples a query, {when}: {figure}"
+
+
+def _drifted(result: BenchmarkResult, moved: Drift) -> list[str]:
+    curve = _curve(result)
+    heights = [point["p50_ms"] for point in curve]
+    low, high = min(heights), max(heights)
+    rows = [curve[index * (len(curve) - 1) // max(1, CURVE_ROWS - 1)] for index in range(CURVE_ROWS)]
+    rows = list({point["at_s"]: point for point in rows}.values())
+    known = [name for name in rows[0] if any(point[name] is not None for point in rows)]
+    unknown = " and ".join(
+        word
+        for name, word in (("temperature_c", "temperature"), ("frequency_mhz", "clock"))
+        if name not in known
+    )
+    return [
+        f"at the end {moved.ratio - 1:+.1%} of the start ({moved.low - 1:+.1%} to {moved.high - 1:+.1%}): "
+        f"p50 {moved.start_ms:.4g} ms in the first tenth, {moved.end_ms:.4g} ms in the last",
+        f"{sparkline(heights)}  p50 from {low:.4g} to {high:.4g} ms over {curve[-1]['at_s']:.0f} s",
+        *table(rows, columns=known).splitlines(),
+        *([f"{unknown}: unavailable on this machine"] if unknown else []),
+    ]
+
+
+def sparkline(values: Sequence[float], *, width: int = CURVE_WIDTH) -> str:
+    """Return the values as bars, medians of neighbours where they are too many.
+
+    The highest bar stands for the largest value, or for a tenth above the least: less is a flat line.
+    """
+    count = min(width, len(values))
+    edges = [index * len(values) // count for index in range(count + 1)]
+    shown = [
+        sorted(values[start:end])[(end - start) // 2] for start, end in zip(edges, edges[1:], strict=False)
+    ]
+    low = min(shown)
+    span = max(max(shown) - low, low / 10)
+    return "".join(BARS[round((value - low) / span * (len(BARS) - 1)) if span else 0] for value in shown)
+
+
+def _curve(result: BenchmarkResult) -> list[dict[str, Any]]:
+    points: list[dict[str, Any]] = []
+    for block in result.blocks:
+        if block.counted and block.at_s is not None:
+            middle = sorted(block.latencies_ns)[len(block.latencies_ns) // 2] / 1e6
+            points.append(
+                {
+                    "at_s": round(block.at_s, 3),
+                    "p50_ms": middle,
+                    "temperature_c": block.temperature_c,
+                    "frequency_mhz": block.frequency_mhz,
+                }
+            )
+    return points
+
+
+def columns(results: Sequence[BenchmarkResult]) -> list[str]:
+    """Return the columns that say something of these results and fit this terminal."""
+    rows = [row(result) for result in results]
+    present = [name for name in KEPT if any(one[name] is not None for one in rows)]
+    if not sys.stdout.isatty():
+        return [name for name in COLUMNS if name in present]
+    left = shutil.get_terminal_size().columns - 1
+    chosen: set[str] = set()
+    for name in present:
+        wanted = max(len(name), *(len(cell(one[name])) for one in rows))
+        # Two blanks and a rule; a long name of a model is folded.
+        left -= 3 + (min(wanted, MODEL_WIDTH) if name == "model" else wanted)
+        if left < 0:
+            break
+        chosen.add(name)
+    return [name for name in COLUMNS if name in chosen]
+
+
+def row(result: BenchmarkResult) -> dict[str, Any]:
+    """Return a result as a row of the table; a cell that says nothing of it is None."""
+    middle, low, high = result.p50_bounds_ms
+    width = f"{max(high - middle, middle - low) / middle:.1%}" if middle else None
+    return {
+        **result.summary(),
+        "±": width,
+        "memory_mb": result.peak_memory_mb,
+        "samples": result.samples_per_query if result.samples_per_query > 1 else None,
+        "samples/s": result.samples_per_second if result.scenario == "offline" else None,
+        "accuracy": f"{result.metrics[0].value:.2%}" if result.metrics else None,
+    }
+
+
+def _failure(one: Failure) -> dict[str, Any]:
+    return {
+        "model": one.model,
+        "runtime": one.runtime,
+        "kind": type(one.error).__name__,
+        "message": one.error.message,
+        "status": one.error.status,
+    }
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"

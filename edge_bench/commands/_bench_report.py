@@ -211,5 +211,5 @@ def _failure(one: Failure) -> dict[str, Any]:
     }
 
 
-def _threads(count: int) -> str:
-    return "1 thread" if count == 1 else f"{count} threads"
+def _threads(count: int | None) -> str:
+    return "1 thread" if count == 1 else f"{count or 'unknown'} threads"

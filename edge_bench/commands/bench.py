@@ -305,7 +305,7 @@ def _targets(
             failures.append(Failure(given, error))
     if options.all:
         measured = {
-            (one.digest, one.runtime, one.threads, max(one.batch, one.samples_per_query))
+            (one.digest, one.runtime, one.threads, max(one.batch or 1, one.samples_per_query))
             for one in store.results(device=THIS_MACHINE)
             if one.measured_here and (one.mode, one.scenario) == (plan.mode.name, plan.scenario.name)
         }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import importlib.metadata
 import importlib.util
 import platform
@@ -22,11 +21,11 @@ from edge_bench.commands import Command, Context, Outcome, table
 from edge_bench.errors import GATE_FAILED, OK, ConfigError, MissingExtra
 from edge_bench.files import Home, refused
 from edge_bench.measure.environment import UNAVAILABLE, fingerprint
+from edge_bench.measure.inspection import RUNTIMES, formats, missing_import, readers
 from edge_bench.measure.witness import witness
 
 NAME = "edge-bench"
 COMMANDS = "edge_bench.commands"
-RUNTIMES = "edge_bench.measure.runtimes"
 # Plays latencies from a script and loads no model.
 SCRIPTED = "scripted"
 # The extras that a command needs to do all it promises; one that is not here needs the base alone.
@@ -130,7 +129,7 @@ def _distribution(name: str) -> dict[str, Any]:
 def _runtime(name: str) -> dict[str, Any]:
     """Return whether a runtime loads. It is tried in a child: a library may be there and crash."""
     found: dict[str, Any] = {"runtime": name, "works": False, "version": None, "problem": "", "install": ""}
-    missing = _missing_import(name)
+    missing = missing_import(name)
     if missing:
         explained = variants.explain(ModuleNotFoundError(f"no {missing}", name=missing))
         install = explained.hint if isinstance(explained, MissingExtra) else f"pip install {missing}"
@@ -149,18 +148,6 @@ def _runtime(name: str) -> dict[str, Any]:
         said = child.stderr.strip().splitlines()
         return {**found, "problem": said[-1] if said else f"loading ended with status {child.returncode}"}
     return {**found, "works": True, "version": child.stdout.split()[-1]}
-
-
-def _missing_import(runtime: str) -> str:
-    """Return the first library that a runtime's file imports at its top and that is not there."""
-    for statement in variants.syntax(RUNTIMES, runtime, role="runtime").body:
-        named = [alias.name for alias in statement.names] if isinstance(statement, ast.Import) else []
-        if isinstance(statement, ast.ImportFrom) and statement.module:
-            named = [statement.module]
-        for name in (name.partition(".")[0] for name in named):
-            if importlib.util.find_spec(name) is None:
-                return name
-    return ""
 
 
 def _home(home: Home) -> dict[str, Any]:
@@ -230,7 +217,8 @@ def _commands(
         missing = [extra for extra in NEEDS.get(name, ()) if extra not in installed]
         install = _install(missing) if missing else ""
         if name == MEASURES and not measures:
-            install = " or ".join(one["install"] for one in runtimes if one["install"])
+            usual = {readers(ending)[0] for one in runtimes for ending in formats(one["runtime"])}
+            install = " or ".join(one["install"] for one in runtimes if one["runtime"] in usual)
         works = not missing and (name != MEASURES or measures)
         found.append({"command": name.replace("_", "-"), "works": works, "install": install})
     return found

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from edge_bench import variants
 from edge_bench.errors import ConfigError, InvalidModel, RuntimeUnavailable
-from edge_bench.measure.onnx_file import survey_file
+from edge_bench.measure import onnx_file, tflite_file
 
 RUNTIMES = "edge_bench.measure.runtimes"
 MAX_BYTES = 2 << 30
@@ -24,7 +27,7 @@ def check_model(model: Path, *, runtime: str) -> None:
     check_exists(model)
     ending = model.suffix.lstrip(".").lower()
     if ending not in formats(runtime):
-        able = [name for name in variants.names(RUNTIMES) if ending in formats(name)]
+        able = readers(ending)
         read = ", ".join(f".{name}" for name in formats(runtime))
         hint = f"--runtime {able[0]} reads .{ending}" if able else f"files it reads end in {read}"
         raise RuntimeUnavailable(f"{runtime} reads {read}, not '{model.name}'", hint=hint)
@@ -34,7 +37,7 @@ def check_model(model: Path, *, runtime: str) -> None:
             f"'{model}' has {size / 1e9:.1f} GB; at most {MAX_BYTES / 1e9:.1f} GB are opened"
         )
     if ending == "tflite":
-        _check_tflite(model, size)
+        _check_tflite(model)
     elif ending == "onnx":
         _check_onnx(model)
 
@@ -53,18 +56,27 @@ def check_exists(model: Path) -> None:
 
 
 def runtime_for(model: Path) -> str:
-    """Return the runtime that reads a file by its ending: .onnx onnxruntime, .tflite litert.
+    """Return the installed runtime that reads a file by its ending: .onnx onnxruntime, .tflite litert.
+
+    Where the one of least precedence is not installed, the next that is; where none is, the first,
+    so that what it misses is told.
 
     Raises:
         RuntimeUnavailable: no runtime reads that ending.
     """
     ending = model.suffix.lstrip(".").lower()
-    known = {name: formats(name) for name in variants.names(RUNTIMES)}
-    for name, endings in known.items():
-        if ending in endings:
-            return name
-    listed = ", ".join(sorted({f".{one}" for endings in known.values() for one in endings}))
+    able = readers(ending)
+    if able:
+        return next((name for name in able if not missing_import(name)), able[0])
+    known = {f".{one}" for name in variants.names(RUNTIMES) for one in formats(name)}
+    listed = ", ".join(sorted(known))
     raise RuntimeUnavailable(f"no runtime reads '{model.name}'", hint=f"model files end in {listed}")
+
+
+def readers(ending: str) -> list[str]:
+    """Return the runtimes that read files of an ending (without the dot), the default one first."""
+    able = [name for name in variants.names(RUNTIMES) if ending in formats(name)]
+    return sorted(able, key=lambda name: _stated(name, "precedence"))
 
 
 def formats(runtime: str) -> tuple[str, ...]:
@@ -73,27 +85,42 @@ def formats(runtime: str) -> tuple[str, ...]:
     Raises:
         UnknownVariant: no such runtime; the nearest is told.
     """
+    return tuple(_stated(runtime, "formats"))
+
+
+def missing_import(runtime: str) -> str:
+    """Return the first library that a runtime's file imports at its top and that is not there, or ""."""
+    for statement in variants.syntax(RUNTIMES, runtime, role="runtime").body:
+        named = [alias.name for alias in statement.names] if isinstance(statement, ast.Import) else []
+        if isinstance(statement, ast.ImportFrom) and statement.module:
+            named = [statement.module]
+        for name in (name.partition(".")[0] for name in named):
+            if importlib.util.find_spec(name) is None:
+                return name
+    return ""
+
+
+def _stated(runtime: str, attribute: str) -> Any:
+    """Return the plain value of a class attribute that a runtime's file states."""
     for node in ast.walk(variants.syntax(RUNTIMES, runtime, role="runtime")):
-        if isinstance(node, ast.Assign) and any(ast.unparse(one) == "formats" for one in node.targets):
-            return tuple(ast.literal_eval(node.value))
-    raise TypeError(f"runtime '{runtime}' states no formats")
+        if isinstance(node, ast.Assign) and any(ast.unparse(one) == attribute for one in node.targets):
+            return ast.literal_eval(node.value)
+    raise TypeError(f"runtime '{runtime}' states no {attribute}")
 
 
-def _check_tflite(model: Path, size: int) -> None:
-    with model.open("rb") as file:
-        head = file.read(8)
-    if head[4:8] != b"TFL3":
-        raise InvalidModel(
-            f"'{model}' is not a TFLite model: byte 4 starts with {head[4:8]!r}, not b'TFL3'",
-            hint="export it again, or check that the download is complete",
-        )
-    if int.from_bytes(head[:4], "little") >= size:
-        raise InvalidModel(f"'{model}' is not a TFLite model: the file seems truncated")
+def _check_tflite(model: Path) -> None:
+    seen = tflite_file.survey_file(model)
+    _check_external(model, seen.external)
 
 
 def _check_onnx(model: Path) -> None:
+    seen = onnx_file.survey_file(model)
+    _check_external(model, seen.external)
+
+
+def _check_external(model: Path, places: Iterable[str]) -> None:
     folder = model.resolve().parent
-    for place in sorted(survey_file(model).external):
+    for place in sorted(places):
         outside = Path(place).is_absolute() or not (folder / place).resolve().is_relative_to(folder)
         if outside:
             raise InvalidModel(f"'{model}' keeps weights outside its folder, in '{place}'")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_bench.errors import InvalidModel
+from edge_bench.records.artifact import Precision
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _WIDTHS = {_FIXED64: 8, _FIXED32: 4}
@@ -36,6 +37,15 @@ class OnnxFile:
 
     operators: set[str] = field(default_factory=set)
     external: set[str] = field(default_factory=set)
+
+    def precision(self, input_dtype: str) -> Precision:
+        """Return the precision of the arithmetic: quantized graphs usually keep float inputs."""
+        used = self.operators
+        if used & {"MatMulInteger", "ConvInteger", "DynamicQuantizeLinear", "MatMulNBits"}:
+            return "mixed"
+        if "QuantizeLinear" in used or any(name.startswith("QLinear") for name in used):
+            return "int8"
+        return "fp16" if input_dtype == "float16" else "fp32"
 
 
 class _Malformed(Exception):

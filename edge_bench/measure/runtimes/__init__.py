@@ -55,12 +55,14 @@ class Session(ABC):
 class Runtime(ABC):
     """Opens a model file for inference on this machine. Loading is never part of a measured time.
 
-    `formats` are the file endings it reads, without the dot, written as a plain tuple of texts:
-    they are read without importing the file.
+    `formats` are the file endings it reads, without the dot. Of the installed runtimes that read an
+    ending, the one of least `precedence` does so where the user names none. Both are written as
+    plain values: they are read without importing the file.
     """
 
     name: ClassVar[str]
     formats: ClassVar[tuple[str, ...]]
+    precedence: ClassVar[int]
 
     @abstractmethod
     def open(self, model: Path, *, threads: int, batch: int = 1) -> Session:

@@ -11,7 +11,7 @@ import onnxruntime
 from edge_bench.errors import InvalidModel
 from edge_bench.measure.onnx_file import survey_file
 from edge_bench.measure.runtimes import Runtime, Session, Tensors, fixed_batch, refusal
-from edge_bench.records.artifact import Precision, TensorSpec
+from edge_bench.records.artifact import TensorSpec
 
 _DTYPES = {
     "float": "float32",
@@ -25,6 +25,7 @@ class OnnxRuntime(Runtime):
 
     name = "onnxruntime"
     formats = ("onnx",)
+    precedence = 0
 
     def open(self, model: Path, *, threads: int, batch: int = 1) -> Session:
         options = onnxruntime.SessionOptions()
@@ -61,7 +62,7 @@ class _Session(Session):
         for spec in self.inputs:
             if batch > 1 and spec.shape and spec.shape[0] not in (None, batch):
                 raise fixed_batch(model, spec.shape[0] or 1, batch)
-        self.precision = _precision(model, self.inputs)
+        self.precision = survey_file(model).precision(self.inputs[0].dtype if self.inputs else "")
 
     def run(self, feeds: Tensors) -> dict[str, npt.NDArray[np.generic]]:
         names = [spec.name for spec in self.outputs]
@@ -89,13 +90,3 @@ def _spec(model: Path, node: onnxruntime.NodeArg) -> TensorSpec:
         raise InvalidModel(f"'{model.name}': '{node.name}' is a {node.type}; numeric tensors are supported")
     shape = tuple(side if isinstance(side, int) and side >= 0 else None for side in node.shape)
     return TensorSpec(name=node.name, dtype=_DTYPES[kind], shape=shape)
-
-
-def _precision(model: Path, inputs: tuple[TensorSpec, ...]) -> Precision:
-    """Return the precision of the arithmetic: quantized graphs usually keep float inputs."""
-    used = survey_file(model).operators
-    if used & {"MatMulInteger", "ConvInteger", "DynamicQuantizeLinear", "MatMulNBits"}:
-        return "mixed"
-    if "QuantizeLinear" in used or any(name.startswith("QLinear") for name in used):
-        return "int8"
-    return "fp16" if inputs and inputs[0].dtype == "float16" else "fp32"

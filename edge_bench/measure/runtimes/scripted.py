@@ -49,6 +49,7 @@ class Scripted(Runtime):
 
     name = "scripted"
     formats = ("scripted",)
+    precedence = 0
 
     def open(self, model: Path, *, threads: int, batch: int = 1) -> Session:
         try:

@@ -1,0 +1,104 @@
+"""TFLite's interpreter, which several libraries ship under one interface: what their runtimes share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_bench.errors import InvalidModel
+from edge_bench.measure.runtimes import Runtime, Session, Tensors, fixed_batch, refusal
+from edge_bench.measure.tflite_file import survey_file
+from edge_bench.records.artifact import TensorSpec
+
+
+class InterpreterRuntime(Runtime):
+    """A batch other than the file's own is made by resizing, which not every network allows."""
+
+    @abstractmethod
+    def interpreter(self, model: Path, threads: int) -> Any:
+        """Return the library's interpreter of `model`, its tensors not yet allocated."""
+
+    def open(self, model: Path, *, threads: int, batch: int = 1) -> Session:
+        try:
+            interpreter = self.interpreter(model, threads)
+            resized = _resize(interpreter, batch)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise self._refusal(model, error) from error
+        try:
+            interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            if resized is not None:
+                raise fixed_batch(model, resized, batch) from error
+            raise self._refusal(model, error) from error
+        return InterpreterSession(self.name, model, interpreter)
+
+    def _refusal(self, model: Path, error: BaseException) -> InvalidModel:
+        refused = refusal(self.name, model, error)
+        if "Select TensorFlow op" in str(error):
+            refused.hint = "the file holds TensorFlow's own operators: --runtime tensorflow runs them"
+        return refused
+
+
+class InterpreterSession(Session):
+    """An interpreter whose tensors are allocated."""
+
+    def __init__(self, runtime: str, model: Path, interpreter: Any) -> None:
+        self._runtime = runtime
+        self._model = model
+        self._interpreter = interpreter
+        self._places = {str(item["name"]): int(item["index"]) for item in interpreter.get_input_details()}
+        self._answers = [
+            (str(item["name"]), int(item["index"])) for item in interpreter.get_output_details()
+        ]
+        self.inputs = tuple(_spec(model, item) for item in interpreter.get_input_details())
+        self.outputs = tuple(_spec(model, item) for item in interpreter.get_output_details())
+        self.precision = survey_file(model).precision
+
+    def run(self, feeds: Tensors) -> dict[str, npt.NDArray[np.generic]]:
+        try:
+            self._interpreter.reset_all_variables()
+            self.prepare(feeds)
+            self.invoke()
+            return {name: self._interpreter.get_tensor(index) for name, index in self._answers}
+        except (RuntimeError, ValueError) as error:
+            raise refusal(self._runtime, self._model, error) from error
+
+    def prepare(self, feeds: Tensors) -> None:
+        for name, array in feeds.items():
+            self._interpreter.set_tensor(self._places[name], array)
+
+    def invoke(self) -> None:
+        self._interpreter.invoke()
+
+
+def _resize(interpreter: Any, batch: int) -> int | None:
+    """Resize inputs to `batch` where they stand at another; return what they stood at, else None."""
+    before: int | None = None
+    for item in interpreter.get_input_details():
+        shape = [int(side) for side in item["shape"]]
+        free = bool(len(item["shape_signature"])) and item["shape_signature"][0] == -1
+        if shape and shape[0] != batch and (batch > 1 or free):
+            before = shape[0]
+            interpreter.resize_tensor_input(item["index"], [batch, *shape[1:]])
+    return before
+
+
+def _spec(model: Path, item: dict[str, Any]) -> TensorSpec:
+    dtype = np.dtype(item["dtype"])
+    if dtype.kind not in "fiub":
+        raise InvalidModel(f"'{model.name}': '{item['name']}' is of {dtype}; numeric tensors are supported")
+    signature = [int(side) for side in item["shape_signature"]]
+    sides = [int(side) for side in item["shape"]]
+    free = [side == -1 for side in signature] or [False] * len(sides)
+    scale, zero_point = item["quantization"]
+    return TensorSpec(
+        name=str(item["name"]),
+        dtype=dtype.name,
+        shape=tuple(None if any_size else side for any_size, side in zip(free, sides, strict=True)),
+        scale=float(scale) or None,
+        zero_point=int(zero_point) if scale else None,
+    )

@@ -1,0 +1,402 @@
+"""A look into a TFLite file without any runtime: every table and vector lies inside it, or it is refused.
+
+The interpreters follow offsets without checking all of them, so a flipped bit makes them read
+elsewhere. Only the fields that the schema names are followed, each once, and nothing is copied.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_bench.errors import InvalidModel
+from edge_bench.records.artifact import Precision
+
+# Offsets may lead to one table from many places: more than this would keep the walk busy for minutes.
+MAX_TABLES = 400_000
+MAX_DIMENSIONS = 64
+
+# Fields by their place in the table: name, and what is there. A number is a plain value of so many
+# bytes (negative: signed); a numpy type is a vector of it; a text names a table, in a list a vector
+# of tables. "string" is text, "any" a table of a kind that is not followed.
+_Field = tuple[str, "int | str | list[str] | type[np.generic]"]
+_SCHEMA: Mapping[str, Mapping[int, _Field]] = {
+    "model": {
+        0: ("version", 4),
+        1: ("operator_codes", ["operator_code"]),
+        2: ("subgraphs", ["subgraph"]),
+        3: ("description", "string"),
+        4: ("buffers", ["buffer"]),
+        5: ("metadata_buffer", np.int32),
+        6: ("metadata", ["metadata"]),
+        7: ("signatures", ["signature"]),
+        8: ("external_groups", ["external_group"]),
+        9: ("external_buffers", ["external_buffer"]),
+    },
+    "subgraph": {
+        0: ("tensors", ["tensor"]),
+        1: ("inputs", np.int32),
+        2: ("outputs", np.int32),
+        3: ("operators", ["operator"]),
+        4: ("name", "string"),
+    },
+    "tensor": {
+        0: ("shape", np.int32),
+        1: ("type", 1),
+        2: ("buffer", 4),
+        3: ("name", "string"),
+        4: ("quantization", "quantization"),
+        5: ("is_variable", 1),
+        6: ("sparsity", "sparsity"),
+        7: ("shape_signature", np.int32),
+        8: ("has_rank", 1),
+        9: ("variants", ["variant"]),
+        10: ("external_buffer", 4),
+    },
+    "quantization": {
+        0: ("min", np.float32),
+        1: ("max", np.float32),
+        2: ("scale", np.float32),
+        3: ("zero_point", np.int64),
+        4: ("details_type", 1),
+        5: ("details", "any"),
+        6: ("dimension", -4),
+    },
+    "sparsity": {
+        0: ("traversal_order", np.int32),
+        1: ("block_map", np.int32),
+        2: ("dimensions", ["dimension"]),
+    },
+    "dimension": {
+        0: ("format", 1),
+        1: ("dense_size", -4),
+        2: ("segments_type", 1),
+        3: ("segments", "any"),
+        4: ("indices_type", 1),
+        5: ("indices", "any"),
+    },
+    "operator_code": {0: ("old_code", -1), 1: ("custom", "string"), 2: ("version", -4), 3: ("code", -4)},
+    "operator": {
+        0: ("code", 4),
+        1: ("inputs", np.int32),
+        2: ("outputs", np.int32),
+        3: ("options_type", 1),
+        4: ("options", "any"),
+        5: ("custom_options", np.uint8),
+        6: ("custom_format", 1),
+        7: ("mutating", np.uint8),
+        8: ("intermediates", np.int32),
+        9: ("custom_offset", 8),
+        10: ("custom_size", 8),
+        11: ("options_2_type", 1),
+        12: ("options_2", "any"),
+    },
+    "buffer": {0: ("data", np.uint8), 1: ("offset", 8), 2: ("size", 8)},
+    "metadata": {0: ("name", "string"), 1: ("buffer", 4)},
+    "signature": {
+        0: ("inputs", ["named"]),
+        1: ("outputs", ["named"]),
+        2: ("key", "string"),
+        4: ("subgraph", 4),
+    },
+    "named": {0: ("name", "string"), 1: ("tensor", 4)},
+    "variant": {0: ("shape", np.int32), 1: ("type", 1), 2: ("has_rank", 1)},
+    "external_group": {0: ("name", "string")},
+    "external_buffer": {
+        0: ("id", 4),
+        1: ("group", 4),
+        2: ("offset", 8),
+        3: ("length", 8),
+        4: ("packing", "string"),
+    },
+    "any": {},
+}
+# Types by number: name and bits of a value; of texts and resources no size is known.
+_TYPES: Mapping[int, tuple[str, int]] = {
+    0: ("float32", 32),
+    1: ("float16", 16),
+    2: ("int32", 32),
+    3: ("uint8", 8),
+    4: ("int64", 64),
+    6: ("bool", 8),
+    7: ("int16", 16),
+    8: ("complex64", 64),
+    9: ("int8", 8),
+    10: ("float64", 64),
+    11: ("complex128", 128),
+    12: ("uint64", 64),
+    15: ("uint32", 32),
+    16: ("uint16", 16),
+    17: ("int4", 4),
+    18: ("bfloat16", 16),
+    19: ("int2", 2),
+    20: ("uint4", 4),
+    21: ("float8_e4m3fn", 8),
+    22: ("float8_e5m2", 8),
+}
+
+_Table = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorFacts:
+    """A tensor as the file states it; sides of any size are 1 in `shape`.
+
+    `scale` is None where values are not quantized as a whole tensor; `constant`: its values lie in
+    the file.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    bytes: int
+    scale: float | None
+    zero_point: int | None
+    constant: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TfliteFile:
+    """What the walk saw: the main graph's inputs and outputs, all tensors, and what lies elsewhere.
+
+    `custom` names operators that are not TFLite's own; `external` the files that hold weights.
+    """
+
+    inputs: tuple[TensorFacts, ...]
+    outputs: tuple[TensorFacts, ...]
+    tensors: tuple[TensorFacts, ...]
+    custom: frozenset[str]
+    external: frozenset[str]
+
+    @property
+    def needed_bytes(self) -> int:
+        """Memory without which no runtime runs it: its weights and the largest tensor computed."""
+        weights = sum(one.bytes for one in self.tensors if one.constant)
+        return weights + max((one.bytes for one in self.tensors if not one.constant), default=0)
+
+    @property
+    def precision(self) -> Precision:
+        """What the tensors are; 8-bit weights between float activations are "mixed"."""
+        ends = (*self.inputs, *self.outputs)
+        if any(one.scale and one.dtype in ("int8", "uint8") for one in ends):
+            return "int8"
+        kinds = [one.dtype for one in self.tensors if one.shape]
+        eight_bit = sum(kind in ("int8", "uint8") for kind in kinds)
+        if not eight_bit:
+            return "fp16" if "float16" in kinds else "fp32"
+        return "int8" if eight_bit > kinds.count("float32") else "mixed"
+
+
+class _Malformed(Exception):
+    pass
+
+
+def survey_file(path: Path) -> TfliteFile:
+    """Walk a TFLite file and return what it holds.
+
+    Raises:
+        InvalidModel: it is no TFLite model, ends too early, or points outside itself.
+    """
+    size = path.stat().st_size
+    if size < 8:
+        raise InvalidModel(f"'{path}' is no TFLite model: it has {size} bytes")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        magic = data[4:8]
+        if magic != b"TFL3":
+            raise InvalidModel(
+                f"'{path}' is not a TFLite model: byte 4 starts with {magic!r}, not b'TFL3'",
+                hint="export it again, or check that the download is complete",
+            )
+        try:
+            reader = _Reader(data)
+            return _facts(reader.table("model", reader.offset(0)), size)
+        except _Malformed as error:
+            raise InvalidModel(f"'{path}' is not a TFLite model: {error}") from None
+
+
+class _Reader:
+    """Follows offsets in flatbuffers, none of them out of the data."""
+
+    def __init__(self, data: mmap.mmap) -> None:
+        self._data = data
+        self._size = len(data)
+        self._tables = 0
+
+    def table(self, kind: str, at: int) -> _Table:
+        """Return a table's fields by name, those that are absent left out."""
+        self._tables += 1
+        if self._tables > MAX_TABLES:
+            raise _Malformed(f"it leads to more than {MAX_TABLES:,} tables")
+        vtable = at - self._number(at, -4)
+        length, inline = self._number(vtable, 2), self._number(vtable + 2, 2)
+        if length < 4 or length % 2 or inline < 4:
+            raise _Malformed("a table has no layout")
+        self._inside(vtable, length)
+        self._inside(at, inline)
+        places = struct.unpack_from(f"<{length // 2 - 2}H", self._data, vtable + 4)
+        if any(place >= inline for place in places):
+            raise _Malformed("a table's field lies outside the table")
+        schema = _SCHEMA[kind]
+        return {
+            schema[slot][0]: self._value(schema[slot][1], at + place)
+            for slot, place in enumerate(places)
+            if place and slot in schema
+        }
+
+    def offset(self, at: int) -> int:
+        """Return where the offset at `at` leads."""
+        return at + self._number(at, 4)
+
+    def _value(self, of: Any, at: int) -> Any:
+        if isinstance(of, int):
+            return self._number(at, of)
+        target = self.offset(at)
+        if isinstance(of, list):
+            begin, count = self._vector(target, 4)
+            places = range(begin, begin + 4 * count, 4)
+            return [self.table(of[0], self.offset(place)) for place in places]
+        if of == "string":
+            begin, count = self._vector(target, 1)
+            return self._data[begin : begin + count].decode("utf-8", "replace")
+        if isinstance(of, str):
+            return self.table(of, target)
+        dtype = np.dtype(of).newbyteorder("<")
+        begin, count = self._vector(target, dtype.itemsize)
+        return _Vector(begin, count, dtype, self._data)
+
+    def _vector(self, at: int, width: int) -> tuple[int, int]:
+        count = self._number(at, 4)
+        self._inside(at + 4, count * width)
+        return at + 4, count
+
+    def _number(self, at: int, width: int) -> int:
+        self._inside(at, abs(width))
+        return int.from_bytes(self._data[at : at + abs(width)], "little", signed=width < 0)
+
+    def _inside(self, at: int, length: int) -> None:
+        if at < 0 or at + length > self._size:
+            raise _Malformed("it points outside itself; the file seems truncated or damaged")
+
+
+@dataclass(frozen=True, slots=True)
+class _Vector:
+    """A vector of plain values that is read when asked for."""
+
+    begin: int
+    count: int
+    dtype: npt.DTypeLike
+    data: mmap.mmap
+
+    def tolist(self, most: int | None = None) -> list[Any]:
+        count = self.count if most is None else min(self.count, most)
+        dtype = np.dtype(self.dtype)
+        stop = self.begin + count * dtype.itemsize
+        return np.frombuffer(self.data[self.begin : stop], dtype).tolist()
+
+
+def _facts(model: _Table, size: int) -> TfliteFile:
+    graphs, buffers = model.get("subgraphs", []), model.get("buffers", [])
+    if not graphs:
+        raise _Malformed("it holds no graph")
+    lengths = [_length(buffer, size) for buffer in buffers]
+    codes = model.get("operator_codes", [])
+    tensors = []
+    for graph in graphs:
+        tensors.append([_tensor(one, lengths) for one in graph.get("tensors", [])])
+        _check_operators(graph, len(tensors[-1]), len(codes))
+    main = graphs[0]
+    return TfliteFile(
+        inputs=tuple(_chosen(tensors[0], main.get("inputs"), "input")),
+        outputs=tuple(_chosen(tensors[0], main.get("outputs"), "output")),
+        tensors=tuple(one for graph in tensors for one in graph),
+        custom=frozenset(code["custom"] for code in codes if code.get("custom")),
+        external=frozenset(one.get("name", "") for one in model.get("external_groups", [])),
+    )
+
+
+def _length(buffer: _Table, size: int) -> int:
+    """Return the bytes of a buffer, which lie in it or, of large files, after the tables."""
+    offset, length = buffer.get("offset", 0), buffer.get("size", 0)
+    if offset > 1:
+        if offset + length > size:
+            raise _Malformed("it points outside itself; the file seems truncated or damaged")
+        return int(length)
+    return buffer["data"].count if "data" in buffer else 0
+
+
+def _tensor(table: _Table, lengths: Sequence[int]) -> TensorFacts:
+    name = table.get("name", "")
+    place = table.get("buffer", 0)
+    if place >= max(len(lengths), 1):
+        raise _Malformed(f"tensor '{name}' has no buffer")
+    held = lengths[place] if lengths else 0
+    dtype, bits = _TYPES.get(table.get("type", 0), ("", 0))
+    shape = _shape(table, name)
+    needed = (_product(shape) * bits + 7) // 8
+    if held and needed > held and "sparsity" not in table:
+        raise _Malformed(f"tensor '{name}' asks for {needed:,} bytes and holds {held:,}")
+    scale, zero_point = _quantization(table)
+    return TensorFacts(
+        name=name,
+        dtype=dtype,
+        shape=shape,
+        bytes=needed,
+        scale=scale,
+        zero_point=zero_point,
+        constant=bool(held) or "external_buffer" in table,
+    )
+
+
+def _shape(table: _Table, name: str) -> tuple[int, ...]:
+    sides = table.get("shape")
+    if sides is None:
+        return ()
+    if sides.count > MAX_DIMENSIONS:
+        raise _Malformed(f"tensor '{name}' has {sides.count} dimensions")
+    shape = tuple(1 if side == -1 else side for side in sides.tolist())
+    if any(side < 0 for side in shape):
+        raise _Malformed(f"tensor '{name}' has a negative side: {shape}")
+    return shape
+
+
+def _product(shape: Sequence[int]) -> int:
+    product = 1
+    for side in shape:
+        product *= side
+    return product
+
+
+def _quantization(table: _Table) -> tuple[float | None, int | None]:
+    stated = table.get("quantization", {})
+    scales = stated["scale"].tolist(2) if "scale" in stated else []
+    points = stated["zero_point"].tolist(1) if "zero_point" in stated else []
+    if len(scales) != 1 or not scales[0]:
+        return None, None
+    return scales[0], points[0] if points else 0
+
+
+def _check_operators(graph: _Table, tensors: int, codes: int) -> None:
+    for operator in graph.get("operators", []):
+        if operator.get("code", 0) >= codes:
+            raise _Malformed("an operator is of no kind that the file lists")
+        for end in ("inputs", "outputs", "intermediates"):
+            if end in operator and any(not -1 <= place < tensors for place in _places(operator[end])):
+                raise _Malformed("an operator names a tensor that is not there")
+
+
+def _chosen(tensors: Sequence[TensorFacts], places: Any, what: str) -> Iterator[TensorFacts]:
+    for place in _places(places) if places is not None else ():
+        if not 0 <= place < len(tensors):
+            raise _Malformed(f"an {what} is a tensor that is not there")
+        yield tensors[place]
+
+
+def _places(vector: Any) -> list[int]:
+    return list(vector.tolist())

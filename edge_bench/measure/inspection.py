@@ -76,7 +76,7 @@ def runtime_for(model: Path) -> str:
 def readers(ending: str) -> list[str]:
     """Return the runtimes that read files of an ending (without the dot), the default one first."""
     able = [name for name in variants.names(RUNTIMES) if ending in formats(name)]
-    return sorted(able, key=lambda name: _stated(name, "precedence"))
+    return sorted(able, key=precedence)
 
 
 def formats(runtime: str) -> tuple[str, ...]:
@@ -86,6 +86,11 @@ def formats(runtime: str) -> tuple[str, ...]:
         UnknownVariant: no such runtime; the nearest is told.
     """
     return tuple(_stated(runtime, "formats"))
+
+
+def precedence(runtime: str) -> int:
+    """Return a runtime's place among the readers of a file, the least first, without importing it."""
+    return int(_stated(runtime, "precedence"))
 
 
 def missing_import(runtime: str) -> str:
@@ -110,6 +115,12 @@ def _stated(runtime: str, attribute: str) -> Any:
 
 def _check_tflite(model: Path) -> None:
     seen = tflite_file.survey_file(model)
+    if seen.touching_files:
+        names = ", ".join(sorted(seen.touching_files))
+        raise InvalidModel(
+            f"'{model}' holds operators of TensorFlow that read or write files or run Python: {names}",
+            hint="export it again without them",
+        )
     _check_external(model, seen.external)
 
 

@@ -7,6 +7,7 @@ elsewhere. Only the fields that the schema names are followed, each once, and no
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -142,6 +143,13 @@ _TYPES: Mapping[int, tuple[str, int]] = {
     22: ("float8_e5m2", 8),
 }
 
+# TensorFlow's operators that read or write files, or run Python. They are named in an operator's
+# options, whatever the list of operators calls it.
+_TOUCHES_FILES = re.compile(
+    rb"\w*(?:File|PyFunc|Save|Restore|Summary|Checkpoint|Dataset|Reader|Print|Debug|LoadAndRemap)\w*"
+)
+_TENSORFLOW = "Flex"
+
 _Table = dict[str, Any]
 
 
@@ -166,13 +174,15 @@ class TensorFacts:
 class TfliteFile:
     """What the walk saw: the main graph's inputs and outputs, all tensors, and what lies elsewhere.
 
-    `custom` names operators that are not TFLite's own; `external` the files that hold weights.
+    `custom` names operators that are not TFLite's own, `touching_files` those of TensorFlow's among
+    them that read or write files; `external` the files that hold weights.
     """
 
     inputs: tuple[TensorFacts, ...]
     outputs: tuple[TensorFacts, ...]
     tensors: tuple[TensorFacts, ...]
     custom: frozenset[str]
+    touching_files: frozenset[str]
     external: frozenset[str]
 
     @property
@@ -216,7 +226,7 @@ def survey_file(path: Path) -> TfliteFile:
             )
         try:
             reader = _Reader(data)
-            return _facts(reader.table("model", reader.offset(0)), size)
+            return _facts(reader.table("model", reader.offset(0)), reader)
         except _Malformed as error:
             raise InvalidModel(f"'{path}' is not a TFLite model: {error}") from None
 
@@ -238,8 +248,8 @@ class _Reader:
         length, inline = self._number(vtable, 2), self._number(vtable + 2, 2)
         if length < 4 or length % 2 or inline < 4:
             raise _Malformed("a table has no layout")
-        self._inside(vtable, length)
-        self._inside(at, inline)
+        self.check(vtable, length)
+        self.check(at, inline)
         places = struct.unpack_from(f"<{length // 2 - 2}H", self._data, vtable + 4)
         if any(place >= inline for place in places):
             raise _Malformed("a table's field lies outside the table")
@@ -253,6 +263,16 @@ class _Reader:
     def offset(self, at: int) -> int:
         """Return where the offset at `at` leads."""
         return at + self._number(at, 4)
+
+    def bytes(self, at: int, length: int) -> bytes:
+        """Return `length` bytes from `at` on."""
+        self.check(at, length)
+        return self._data[at : at + length]
+
+    def check(self, at: int, length: int) -> None:
+        """Raise unless `length` bytes from `at` on lie in the file."""
+        if at < 0 or at + length > self._size:
+            raise _Malformed("it points outside itself; the file seems truncated or damaged")
 
     def _value(self, of: Any, at: int) -> Any:
         if isinstance(of, int):
@@ -273,16 +293,12 @@ class _Reader:
 
     def _vector(self, at: int, width: int) -> tuple[int, int]:
         count = self._number(at, 4)
-        self._inside(at + 4, count * width)
+        self.check(at + 4, count * width)
         return at + 4, count
 
     def _number(self, at: int, width: int) -> int:
-        self._inside(at, abs(width))
+        self.check(at, abs(width))
         return int.from_bytes(self._data[at : at + abs(width)], "little", signed=width < 0)
-
-    def _inside(self, at: int, length: int) -> None:
-        if at < 0 or at + length > self._size:
-            raise _Malformed("it points outside itself; the file seems truncated or damaged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +310,9 @@ class _Vector:
     dtype: npt.DTypeLike
     data: mmap.mmap
 
+    def tobytes(self) -> bytes:
+        return self.data[self.begin : self.begin + self.count * np.dtype(self.dtype).itemsize]
+
     def tolist(self, most: int | None = None) -> list[Any]:
         count = self.count if most is None else min(self.count, most)
         dtype = np.dtype(self.dtype)
@@ -301,32 +320,33 @@ class _Vector:
         return np.frombuffer(self.data[self.begin : stop], dtype).tolist()
 
 
-def _facts(model: _Table, size: int) -> TfliteFile:
+def _facts(model: _Table, reader: _Reader) -> TfliteFile:
     graphs, buffers = model.get("subgraphs", []), model.get("buffers", [])
     if not graphs:
         raise _Malformed("it holds no graph")
-    lengths = [_length(buffer, size) for buffer in buffers]
+    lengths = [_length(buffer, reader) for buffer in buffers]
     codes = model.get("operator_codes", [])
     tensors = []
     for graph in graphs:
         tensors.append([_tensor(one, lengths) for one in graph.get("tensors", [])])
         _check_operators(graph, len(tensors[-1]), len(codes))
     main = graphs[0]
+    operators = [operator for graph in graphs for operator in graph.get("operators", [])]
     return TfliteFile(
         inputs=tuple(_chosen(tensors[0], main.get("inputs"), "input")),
         outputs=tuple(_chosen(tensors[0], main.get("outputs"), "output")),
         tensors=tuple(one for graph in tensors for one in graph),
         custom=frozenset(code["custom"] for code in codes if code.get("custom")),
+        touching_files=frozenset(_touching_files(operators, codes, reader)),
         external=frozenset(one.get("name", "") for one in model.get("external_groups", [])),
     )
 
 
-def _length(buffer: _Table, size: int) -> int:
+def _length(buffer: _Table, reader: _Reader) -> int:
     """Return the bytes of a buffer, which lie in it or, of large files, after the tables."""
     offset, length = buffer.get("offset", 0), buffer.get("size", 0)
     if offset > 1:
-        if offset + length > size:
-            raise _Malformed("it points outside itself; the file seems truncated or damaged")
+        reader.check(offset, length)
         return int(length)
     return buffer["data"].count if "data" in buffer else 0
 
@@ -389,6 +409,18 @@ def _check_operators(graph: _Table, tensors: int, codes: int) -> None:
         for end in ("inputs", "outputs", "intermediates"):
             if end in operator and any(not -1 <= place < tensors for place in _places(operator[end])):
                 raise _Malformed("an operator names a tensor that is not there")
+
+
+def _touching_files(operators: Sequence[_Table], codes: Sequence[_Table], reader: _Reader) -> Iterator[str]:
+    for operator in operators:
+        name = codes[operator.get("code", 0)].get("custom", "")
+        if not name.startswith(_TENSORFLOW):
+            continue
+        options = operator["custom_options"].tobytes() if "custom_options" in operator else b""
+        if operator.get("custom_offset", 0) > 1:
+            options += reader.bytes(operator["custom_offset"], operator.get("custom_size", 0))
+        for found in _TOUCHES_FILES.findall(name.encode() + b"\0" + options):
+            yield found.decode().removeprefix(_TENSORFLOW)
 
 
 def _chosen(tensors: Sequence[TensorFacts], places: Any, what: str) -> Iterator[TensorFacts]:

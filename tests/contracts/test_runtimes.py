@@ -14,26 +14,32 @@ import pytest
 from edge_bench import variants
 from edge_bench.errors import ConfigError, InvalidModel, MissingExtra
 from edge_bench.measure.inputs import concrete_shape, random_feeds
-from edge_bench.measure.inspection import RUNTIMES, formats
+from edge_bench.measure.inspection import RUNTIMES, formats, precedence, readers
 from edge_bench.measure.runtimes import Runtime, Tensors
 
 NOISE = np.random.default_rng(0).bytes(4096)
 
 
-@pytest.fixture(params=variants.names(RUNTIMES))
-def runtime(request: pytest.FixtureRequest) -> Runtime:
+@pytest.fixture(params=[(name, ending) for name in variants.names(RUNTIMES) for ending in formats(name)])
+def opened(request: pytest.FixtureRequest) -> tuple[Runtime, str]:
+    """A runtime and one of the endings it reads."""
+    name, ending = request.param
     try:
-        return variants.load(Runtime, RUNTIMES, request.param)()
+        return variants.load(Runtime, RUNTIMES, name)(), ending
     except (MissingExtra, ModuleNotFoundError) as error:
         pytest.skip(str(error))
 
 
 @pytest.fixture
-def model(runtime: Runtime, tiny_onnx: Path, tiny_tflite: Path, tmp_path: Path) -> Path:
+def runtime(opened: tuple[Runtime, str]) -> Runtime:
+    return opened[0]
+
+
+@pytest.fixture
+def model(opened: tuple[Runtime, str], tiny_onnx: Path, tiny_tflite: Path, tmp_path: Path) -> Path:
     script = tmp_path / "tiny.scripted"
     script.write_text(json.dumps({"latencies_ms": [1.0, 2.0]}), encoding="utf-8")
-    files = {"onnx": tiny_onnx, "tflite": tiny_tflite, "scripted": script}
-    return next(files[ending] for ending in runtime.formats if ending in files)
+    return {"onnx": tiny_onnx, "tflite": tiny_tflite, "scripted": script}[opened[1]]
 
 
 def copied(feeds: Tensors) -> dict[str, np.ndarray]:
@@ -110,8 +116,19 @@ def test_both_file_formats_hold_the_network_the_tests_made(runtime: Runtime, mod
 
 
 @pytest.mark.parametrize("content", [b"", b"no model at all", NOISE], ids=["empty", "text", "noise"])
-def test_what_is_no_model_is_refused_by_name(runtime: Runtime, tmp_path: Path, content: bytes) -> None:
-    file = tmp_path / f"broken.{runtime.formats[0]}"
+def test_what_is_no_model_is_refused_by_name(
+    opened: tuple[Runtime, str], tmp_path: Path, content: bytes
+) -> None:
+    runtime, ending = opened
+    file = tmp_path / f"broken.{ending}"
     file.write_bytes(content)
     with pytest.raises((InvalidModel, ConfigError), match="broken"):
         runtime.open(file, threads=1)
+
+
+def test_one_runtime_comes_first_for_each_ending() -> None:
+    endings = {ending for name in variants.names(RUNTIMES) for ending in formats(name)}
+    for ending in endings:
+        precedences = [precedence(name) for name in readers(ending)]
+        assert precedences == sorted(set(precedences)), f"two runtimes claim .{ending}"
+    assert readers("onnx")[0] == "onnxruntime" and readers("tflite")[0] == "litert"

@@ -317,7 +317,8 @@ class _Vector:
         count = self.count if most is None else min(self.count, most)
         dtype = np.dtype(self.dtype)
         stop = self.begin + count * dtype.itemsize
-        return np.frombuffer(self.data[self.begin : stop], dtype).tolist()
+        values: list[Any] = np.frombuffer(self.data[self.begin : stop], dtype).tolist()
+        return values
 
 
 def _facts(model: _Table, reader: _Reader) -> TfliteFile:

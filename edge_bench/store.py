@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from edge_bench.documents import canonical_json, from_document
+from edge_bench.documents import canonical_json, from_document, to_document
 from edge_bench.errors import ConfigError, StoreError
 from edge_bench.files import HINT_OTHER_PLACE
 from edge_bench.records import (
@@ -26,6 +26,7 @@ from edge_bench.records import (
     FittedPredictor,
     Subnet,
 )
+from edge_bench.schema import json_schema
 
 VERSION = 2
 KINDS: dict[str, type[Any]] = {
@@ -165,6 +166,21 @@ class ResultStore:
         except sa.exc.SQLAlchemyError as error:
             cause = getattr(error, "orig", None) or error
             raise StoreError(f"the store '{self.url}' refused: {cause}", hint=HINT_OTHER_PLACE) from error
+
+
+def document_of(record: Record) -> dict[str, Any]:
+    """Return a record as the one document that stands for itself: all it holds, and its version."""
+    return {"version": VERSION, **to_document(record)}
+
+
+def schema_of(kind: str) -> dict[str, Any]:
+    """Return the JSON Schema of a kind's self-contained documents."""
+    schema = json_schema(KINDS[kind])
+    return {
+        **schema,
+        "properties": {"version": {"const": VERSION}, **schema["properties"]},
+        "required": ["version", *schema["required"]],
+    }
 
 
 def now() -> str:

@@ -24,9 +24,9 @@ from edge_bench.records import (
     Metric,
     Subnet,
 )
-from edge_bench.store import ResultStore
+from edge_bench.store import Record, ResultStore, document_of, schema_of
 
-# Every warm latency, for JSON lines and Parquet; a spreadsheet has no use for it.
+# Every warm latency, for Parquet; a spreadsheet has no use for it.
 RAW = "latencies_ms"
 # A spreadsheet takes a cell that starts with one of these for a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -46,14 +46,19 @@ COLUMNS: Mapping[str, str] = {
 
 
 class Results(Command):
-    """Every row is one stored record. The metric is on the test split, of the exported file where
+    """Every row is one stored record, and every line of JSON lines the whole of one: `schema` prints
+    what it may hold. The metric is on the test split, of the exported file where
     there is one. What was imported names who measured it, and its verdict is never better than
     "inconclusive".
     """
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "action", nargs="?", choices=("list", "export", "import"), default="list", help="default: list"
+            "action",
+            nargs="?",
+            choices=("list", "export", "import", "schema"),
+            default="list",
+            help="default: list",
         )
         parser.add_argument(
             "file",
@@ -87,9 +92,14 @@ class Results(Command):
             return _import(options, context)
         if options.source or options.model:
             raise ConfigError("--from and --model belong to results import")
+        if options.action == "schema":
+            return _schema(options)
         write = _writer(options)
         with context.store() as store:
-            rows = [_printable(row) for row in _rows(store, options.kind, options.device)]
+            records = _records(store, options.kind, options.device)
+            # A line of JSON is a record as it is; a table's row is what can be said in columns.
+            whole = write is _write_json_lines
+            rows = [document_of(one) for one in records] if whole else _rows(records, store.artifacts())
         if write is None:
             return _listed(options.kind, rows, options.device)
         if not rows:
@@ -104,6 +114,15 @@ class Results(Command):
         document = {"file": str(path), "kind": options.kind, "rows": len(rows)}
         counted = f"{len(rows)} {options.kind}{'s' if len(rows) > 1 else ''}"
         return Outcome(document=document, text=f"{counted} written to {path}")
+
+
+def _schema(options: argparse.Namespace) -> Outcome:
+    if options.file or options.device:
+        raise ConfigError(
+            "results schema takes --kind alone", hint="edge-bench results schema > schema.json"
+        )
+    schema = schema_of(options.kind)
+    return Outcome(document=schema, text=json.dumps(schema, indent=1))
 
 
 def _import(options: argparse.Namespace, context: Context) -> Outcome:
@@ -172,22 +191,31 @@ def _writer(options: argparse.Namespace) -> Callable[[Sequence[Row], Path], None
     return WRITERS[ending]
 
 
-def _rows(store: ResultStore, kind: Kind, device: str | None) -> list[Row]:
+def _records(store: ResultStore, kind: Kind, device: str | None) -> Sequence[Record]:
     if device is not None:
         _check_device(store, kind, device)
     if kind == "result":
-        metrics = {one.id: one.metric("test") for one in store.artifacts()}
-        return [
-            _result_row(one, metrics.get(one.artifact or "") or one.metric("test"))
-            for one in store.results(device=device)
-        ]
+        return store.results(device=device)
     if kind == "predictor":
-        return [_predictor_row(one) for one in store.predictors(device=device)]
+        return store.predictors(device=device)
     if kind == "accuracy_predictor":
-        return [_accuracy_predictor_row(one) for one in store.accuracy_predictors()]
-    if kind == "artifact":
-        return [_artifact_row(one) for one in store.artifacts()]
-    return [_subnet_row(one) for one in store.subnets()]
+        return store.accuracy_predictors()
+    return store.artifacts() if kind == "artifact" else store.subnets()
+
+
+def _rows(records: Sequence[Record], artifacts: Sequence[Artifact]) -> list[Row]:
+    metrics = {one.id: one.metric("test") for one in artifacts}
+    return [_printable(_row(one, metrics)) for one in records]
+
+
+def _row(record: Record, metrics: Mapping[str, Metric | None]) -> Row:
+    if isinstance(record, BenchmarkResult):
+        return _result_row(record, metrics.get(record.artifact or "") or record.metric("test"))
+    if isinstance(record, FittedPredictor):
+        return _predictor_row(record)
+    if isinstance(record, FittedAccuracyPredictor):
+        return _accuracy_predictor_row(record)
+    return _artifact_row(record) if isinstance(record, Artifact) else _subnet_row(record)
 
 
 def _printable(row: Row) -> Row:
@@ -354,7 +382,8 @@ def _cell(value: Any) -> Any:
 
 
 def _write_json_lines(rows: Sequence[Row], path: Path) -> None:
-    with path.open("w", encoding="utf-8") as file:
+    # The name of a model's file may hold bytes that are no UTF-8; JSON has an escape for them.
+    with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
         file.writelines(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from edge_bench.documents import canonical_json, digest, from_document, to_document
 from edge_bench.errors import ConfigError
@@ -25,6 +26,7 @@ from edge_bench.records import (
     TensorSpec,
     TimingBlock,
 )
+from edge_bench.schema import json_schema
 
 texts = st.text(max_size=12)
 whole = st.integers(-(2**53), 2**53)
@@ -168,6 +170,14 @@ def test_a_record_survives_json_to_the_last_bit(record: Any) -> None:
     assert canonical_json(read) == text and digest(read) == digest(record)
 
 
+@holds_for(records)
+def test_a_record_fits_the_schema_of_its_class_and_no_other_record_does(record: Any) -> None:
+    document = json.loads(canonical_json(record))
+    schemas = {kind: json_schema(kind) for kind in (Artifact, BenchmarkResult, FittedPredictor)}
+    fits = [kind for kind, one in schemas.items() if Draft202012Validator(one).is_valid(document)]
+    assert fits == [type(record)]
+
+
 @holds_for(tables)
 def test_canonical_json_does_not_depend_on_the_order_of_keys(table: dict[str, Any]) -> None:
     turned = dict(reversed(table.items()))
@@ -247,6 +257,23 @@ def test_a_whole_number_stands_for_a_real_one_and_defaults_fill_in() -> None:
 def test_what_does_not_fit_is_named_with_its_place_and_what_would_work(document: Any, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         from_document(Outer, document)
+    assert not Draft202012Validator(json_schema(Outer)).is_valid(document), "the schema agrees"
+
+
+def test_the_schema_takes_what_reading_takes() -> None:
+    taken: dict[str, Any] = {"name": "x", "inner": {"rate": 1}, "options": {"p": 2}, "count": None}
+    assert from_document(Outer, taken)
+    Draft202012Validator(json_schema(Outer)).validate(taken)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unsaid:
+    value: complex
+
+
+def test_a_type_that_documents_do_not_know_has_no_schema() -> None:
+    with pytest.raises(TypeError, match="complex"):
+        json_schema(Unsaid)
 
 
 @holds_for(st.sampled_from(["name", "kind", "inner", "count", "options"]), st.data())

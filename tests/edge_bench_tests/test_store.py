@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from edge_bench.documents import canonical_json
@@ -24,9 +26,36 @@ from edge_bench.records import (
     HeldOut,
     TimingBlock,
 )
-from edge_bench.store import KINDS, VERSION, ResultStore
+from edge_bench.store import KINDS, VERSION, ResultStore, document_of, schema_of
 
 WRITERS, EACH = 4, 25
+# A result as version 1 kept it, before modes, scenarios, operators and origins. It stays as it is.
+FROM_VERSION_1 = {
+    "id": "old",
+    "model": "net.onnx",
+    "digest": "00ff",
+    "format": "onnx",
+    "precision": "fp32",
+    "device": "this-machine",
+    "runtime": "onnxruntime",
+    "runtime_version": "1.0",
+    "threads": 1,
+    "batch": 1,
+    "load_ms": 1.0,
+    "first_ms": 2.0,
+    "blocks": [
+        {"latencies_ns": [1_000_000, 3_000_000, 2_000_000], "counted": True, "off_cpu": 0.01, "reason": ""},
+        {"latencies_ns": [9_000_000], "counted": False, "reason": "off the CPU for 34% of the block"},
+    ],
+    "p50_low_ms": 1.0,
+    "p50_high_ms": 3.0,
+    "peak_memory_mb": 3.0,
+    "verdict": "clean",
+    "verdict_cause": "p50 is known to ±1.0%",
+    "stopped_by": "the interval of p50 is within ±2.0%",
+    "environment": {"cpu": "some"},
+    "created": "2026-01-01T00:00:00+00:00",
+}
 # A writer in a process of its own: it waits for the word to go, then adds its records one by one.
 WRITER = textwrap.dedent("""
     import json, sys
@@ -230,6 +259,18 @@ def test_a_document_of_a_later_version_is_refused_with_a_hint(home: Home) -> Non
         ) as raised:
             store.artifacts()
         assert "--upgrade" in raised.value.hint
+
+
+def test_a_result_of_version_1_is_read_and_said_in_the_present_version(home: Home) -> None:
+    with ResultStore(home.store_url) as store:
+        store.add(result("old", "this-machine"))
+        change(home, "UPDATE records SET version = 1, document = ?", json.dumps(FROM_VERSION_1))
+        (read,) = store.results()
+    assert (read.p50_ms, read.latencies_ms, read.runs) == (2.0, (1.0, 3.0, 2.0), 3)
+    assert (read.mode, read.scenario, read.origin) == ("burst", "single_stream", "edge-bench")
+    document = document_of(read)
+    assert document["version"] == VERSION and FROM_VERSION_1.items() <= {**document}.items()
+    jsonschema.validate(json.loads(json.dumps(document)), schema_of("result"))
 
 
 @pytest.mark.parametrize(

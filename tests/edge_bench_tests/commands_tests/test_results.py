@@ -12,12 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pandas as pd
 import pytest
 
 from edge_bench import errors
 from edge_bench.cli import main
 from edge_bench.commands import results
+from edge_bench.documents import from_document
 from edge_bench.files import Home
 from edge_bench.records import (
     AccuracyErrors,
@@ -36,8 +38,9 @@ from edge_bench.records import (
     Subnet,
     TimingBlock,
 )
-from edge_bench.store import ResultStore
+from edge_bench.store import KINDS, VERSION, ResultStore
 
+ROOT = Path(__file__).parents[3]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 CREATED = "2026-01-01T00:00:00+00:00"
 
@@ -270,7 +273,7 @@ def test_an_exported_file_holds_what_the_list_tells(
     ]
     raw = [1.0, 2.0, 3.0]
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    assert lines == [{**row, "latencies_ms": raw} for row in told]
+    assert [line["id"] for line in lines] == ["one", "two"]
     frame = pd.read_parquet(tmp_path / "out.parquet")
     assert list(frame.columns) == [*told[0], "latencies_ms"]
     assert list(frame["p50_ms"]) == [2.0, 2.0] and list(frame["latencies_ms"][0]) == raw
@@ -279,6 +282,44 @@ def test_an_exported_file_holds_what_the_list_tells(
         "out.jsonl",
         "out.parquet",
     ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_line_of_json_is_a_whole_record_with_its_version_and_fits_the_printed_schema(
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    kept = {
+        "result": result("one"),
+        "artifact": artifact(),
+        "subnet": subnet(),
+        "predictor": predictor(),
+        "accuracy_predictor": accuracy_predictor(),
+    }
+    fill(home, kept[kind])
+    assert main(["results", "export", str(tmp_path / "out.jsonl"), "--kind", kind]) == errors.OK
+    document = json.loads((tmp_path / "out.jsonl").read_text())
+    capsys.readouterr()
+    assert main(["results", "schema", "--kind", kind]) == errors.OK
+    schema = json.loads(capsys.readouterr().out)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(document, schema)
+    assert document.pop("version") == VERSION
+    assert from_document(KINDS[kind], document) == kept[kind]
+    for wrong in (document, {**document, "version": VERSION, "more": 1}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, schema)
+
+
+def test_the_published_schema_is_current(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["results", "schema"]) == errors.OK
+    published = ROOT / "docs" / "schema" / f"benchmark-result-{VERSION}.json"
+    told = capsys.readouterr().out
+    hint = f"edge-bench results schema > {published.relative_to(ROOT)}"
+    assert published.read_text(encoding="utf-8") == told, hint
+
+
+def test_a_schema_takes_no_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "takes --kind alone" in refusal(capsys, "schema", "out.json")
 
 
 @pytest.mark.parametrize("model", ["=1+1.onnx", "+x", "-x.onnx", "@SUM(A1)", "\t=1", "\r=1"])

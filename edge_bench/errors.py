@@ -140,6 +140,15 @@ class NoCandidate(EdgeBenchError):
     status = GATE_FAILED
 
 
+def error_of(kind: str, message: str, hint: str) -> EdgeBenchError:
+    """Return an error that another process told, as an object of the same class, or an `InvalidModel`."""
+    found = globals().get(kind, InvalidModel)
+    cls = found if isinstance(found, type) and issubclass(found, EdgeBenchError) else InvalidModel
+    error = cls.__new__(cls)
+    EdgeBenchError.__init__(error, message, hint=hint)
+    return error
+
+
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the nearest of `known`, or an empty string."""
     nearest = difflib.get_close_matches(given, list(known), n=1, cutoff=0.5)

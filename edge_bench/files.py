@@ -45,6 +45,11 @@ class Home:
     def store_url(self) -> str:
         return f"sqlite:///{self.root / 'store.sqlite'}"
 
+    @property
+    def has_store(self) -> bool:
+        """Whether a store was ever opened here; looking makes none."""
+        return (self.root / "store.sqlite").exists()
+
     def relative(self, path: Path) -> str:
         """Return `path` as records keep it: relative to the home folder, with forward slashes."""
         return path.resolve().relative_to(self.root.resolve()).as_posix()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -78,13 +78,23 @@ class ResultStore:
         with self._explained(), self._engine.begin() as connection:
             connection.execute(sa.schema.CreateTable(_RECORDS, if_not_exists=True))
 
-    def add(self, *records: Record) -> None:
-        """Write records, all or none.
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """Give a connection; what the block writes by it is written whole, or not at all if it raises.
 
         Raises:
             StoreError: the database refused (full or read-only disk, no such server).
         """
         with self._explained(), self._engine.begin() as connection:
+            yield connection
+
+    def add(self, *records: Record, within: sa.Connection | None = None) -> None:
+        """Write records, all or none; as part of the transaction `within`, where one is given.
+
+        Raises:
+            StoreError: the database refused (full or read-only disk, no such server).
+        """
+        with nullcontext(within) if within is not None else self.transaction() as connection:
             for record in records:
                 kind = next(name for name, of in KINDS.items() if isinstance(record, of))
                 connection.execute(

@@ -1,13 +1,21 @@
-"""list the devices that are known, or show one with the source of every fact"""
+"""list, show, add and remove devices; serve those that poll, and see their jobs"""
 
 from __future__ import annotations
 
 import argparse
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import device_profiles
 from device_profiles import DeviceProfile, ProfileError
 from edge_bench.commands import Command, Context, Outcome, table
+from edge_bench.devices.queue import LEASE_S, JobQueue
+from edge_bench.devices.registry import Device, Registry, new_token
+from edge_bench.devices.transports import transport_of
 from edge_bench.documents import to_document
 from edge_bench.errors import ConfigError
 from edge_bench.measure.environment import fingerprint
@@ -15,35 +23,255 @@ from edge_bench.measure.environment import fingerprint
 READ_HERE = "read on the spot"
 # What `list` shows, by the name that a device file and the fingerprint of a machine each give it.
 COLUMNS = {"cpu": "cpu", "cores": "cores", "ram_mb": "memory_mb"}
+PORT = 8642
+# Which options belong to which action; given with another one they are refused.
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "list": (),
+    "show": (),
+    "add": ("ssh", "agent", "port", "python", "identity"),
+    "remove": (),
+    "serve": ("host", "port", "lease_seconds", "certificate", "key"),
+    "jobs": (),
+    "cancel": (),
+}
 
 
 class Devices(Command):
-    """A device is one file in `device_profiles/devices`; this machine's facts are read when asked for."""
+    """Profiles are files in `device_profiles/devices`; own devices are kept in the store."""
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "action", nargs="?", choices=("list", "show"), default="list", help="default: list"
+            "action", nargs="?", choices=tuple(OPTIONS), default="list", help="default: list"
         )
-        parser.add_argument("device", metavar="ID", nargs="?", help="the device to show")
+        parser.add_argument("device", metavar="NAME", nargs="?", help="a device; for cancel, a job")
+        add = parser.add_argument_group("add NAME")
+        add.add_argument("--ssh", metavar="USER@HOST", help="a device that this machine reaches by ssh")
+        add.add_argument("--agent", action="store_true", help="a device that polls: shows its token, once")
+        add.add_argument(
+            "--python", metavar="PATH", help="the Python there that has edge-bench (default: python3)"
+        )
+        add.add_argument("--identity", metavar="FILE", type=Path, help="the private key to use")
+        serve = parser.add_argument_group("serve")
+        serve.add_argument("--host", help="address to listen on (default: 127.0.0.1, this machine alone)")
+        serve.add_argument(
+            "--lease-seconds",
+            type=float,
+            metavar="S",
+            help="how long a silent device keeps a job (default: 60)",
+        )
+        serve.add_argument("--certificate", metavar="FILE", type=Path, help="serve https (PEM)")
+        serve.add_argument("--key", metavar="FILE", type=Path, help="the certificate's private key")
+        parser.add_argument("--port", type=int, help=f"of ssh, or to listen on (default: {PORT})")
 
     def run(self, options: argparse.Namespace, context: Context) -> Outcome:
-        if options.action == "show":
-            return _show(options.device)
-        if options.device:
-            raise ConfigError(
-                f"devices list takes no id, '{options.device}' was given",
-                hint=f"edge-bench devices show {options.device}",
-            )
-        return _list()
+        _check(options)
+        actions: dict[str, Callable[[argparse.Namespace, Context], Outcome]] = {
+            "list": _list,
+            "show": lambda given, _: _show(given.device),
+            "add": _add,
+            "remove": _remove,
+            "serve": _serve,
+            "jobs": _jobs,
+            "cancel": _cancel,
+        }
+        return actions[options.action](options, context)
 
 
-def _list() -> Outcome:
+def _check(options: argparse.Namespace) -> None:
+    taken = {name for names in OPTIONS.values() for name in names}
+    for name in sorted(taken - set(OPTIONS[options.action])):
+        if getattr(options, name):
+            raise ConfigError(f"--{name.replace('_', '-')} does not apply to devices {options.action}")
+    if options.device and options.action in ("list", "serve"):
+        raise ConfigError(
+            f"devices {options.action} takes no name, '{options.device}' was given",
+            hint=f"edge-bench devices show {options.device}",
+        )
+    if not options.device and options.action in ("add", "remove", "cancel"):
+        wanted = "the id of a job" if options.action == "cancel" else "the name of a device"
+        raise ConfigError(f"devices {options.action} needs {wanted}")
+    if options.port is not None and not 0 <= options.port <= 65535:
+        raise ConfigError("--port must be from 0 to 65535")
+
+
+def _list(options: argparse.Namespace, context: Context) -> Outcome:
     profiles = [_load(name) for name in device_profiles.names()]
     rows = [
         {"id": one.id, "name": one.name, **_columns(one), "latencies": _source(one)} for one in profiles
     ]
-    document = {"devices": [_document(one) for one in profiles]}
-    return Outcome(document=document, text=f"{table(rows)}\nnext: edge-bench devices show ID")
+    own = _own(context)
+    document = {"devices": [_document(one) for one in profiles], "own": own}
+    shown = [
+        {
+            "own device": one["name"],
+            "by": one["transport"],
+            "where": one["where"],
+            "reachable": "yes" if one["reachable"] else "no",
+            "last seen": _ago(one["last_seen"]),
+            "detail": one["detail"],
+        }
+        for one in own
+    ]
+    parts = [table(rows), *([table(shown)] if shown else []), "next: edge-bench devices show ID"]
+    return Outcome(document=document, text="\n".join(parts))
+
+
+def _own(context: Context) -> list[dict[str, Any]]:
+    """Return what is known of each own device, each asked whether it answers, all at once."""
+    if not context.home.has_store:
+        return []
+    with context.store() as store:
+        registry = Registry(store)
+        devices = registry.all()
+        transports = [transport_of(device, home=context.home, store=store) for device in devices]
+        with ThreadPoolExecutor(max_workers=16) as pool:
+            reached = list(pool.map(lambda one: one.reach(), transports))
+        for device, reach in zip(devices, reached, strict=True):
+            if reach.reachable and device.transport != "agent":
+                registry.seen(device.name)
+        return [
+            {
+                "name": device.name,
+                "transport": device.transport,
+                "where": _where(device.address),
+                "reachable": reach.reachable,
+                "last_seen": device.last_seen,
+                "detail": reach.detail,
+            }
+            for device, reach in zip(registry.all(), reached, strict=True)
+        ]
+
+
+def _add(options: argparse.Namespace, context: Context) -> Outcome:
+    name = options.device
+    if name in device_profiles.names():
+        raise ConfigError(f"'{name}' is a profile", hint=f"choose a name of your own, such as my-{name}")
+    if bool(options.ssh) == options.agent:
+        raise ConfigError("devices add needs one of --ssh USER@HOST and --agent")
+    if options.agent:
+        for wrong in ("port", "python", "identity"):
+            if getattr(options, wrong) is not None:
+                raise ConfigError(f"--{wrong} does not apply to --agent: the device comes to us")
+        token = new_token()
+        with context.store() as store:
+            Registry(store).add(Device(name=name, transport="agent"), token=token)
+        text = (
+            f"'{name}' is added. Its token, shown this once, goes into a file on the device:\n\n"
+            f"  {token}\n\n"
+            f"here:          edge-bench devices serve\n"
+            f"on the device: edge-bench agent --controller http://THIS-MACHINE:{PORT} --token-file FILE\n"
+            f"then:          edge-bench bench FILE --device {name}"
+        )
+        return Outcome(document={"device": {"name": name, "transport": "agent"}, "token": token}, text=text)
+    device = Device(name=name, transport="ssh", address=_address(options))
+    with context.store() as store:
+        Registry(store).add(device)
+    text = f"'{name}' is added.\nnext: edge-bench devices list, which asks whether it answers"
+    return Outcome(document={"device": to_document(device)}, text=text)
+
+
+def _address(options: argparse.Namespace) -> dict[str, Any]:
+    user, _, host = options.ssh.rpartition("@")
+    if not host or host.startswith("-") or any(letter.isspace() for letter in options.ssh):
+        raise ConfigError(f"--ssh '{options.ssh}' is not of the form USER@HOST")
+    if options.identity is not None and not options.identity.expanduser().is_file():
+        raise ConfigError(f"--identity '{options.identity}' is no file")
+    identity = None if options.identity is None else str(options.identity.expanduser().absolute())
+    given = {
+        "host": host,
+        "user": user or None,
+        "port": options.port,
+        "python": options.python,
+        "identity": identity,
+    }
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _remove(options: argparse.Namespace, context: Context) -> Outcome:
+    with context.store() as store:
+        Registry(store).remove(options.device)
+        cancelled = JobQueue(store).cancel_all(options.device)
+    ended = f"; {cancelled} of its jobs were cancelled" if cancelled else ""
+    text = f"'{options.device}' is removed{ended}. Its results stay."
+    return Outcome(document={"removed": options.device, "cancelled_jobs": cancelled}, text=text)
+
+
+def _serve(options: argparse.Namespace, context: Context) -> Outcome:
+    from edge_bench.devices.serve import serve
+
+    lease_s = LEASE_S if options.lease_seconds is None else options.lease_seconds
+    if not 1 <= lease_s <= 86_400:
+        raise ConfigError("--lease-seconds must be from 1 to 86400")
+    if (options.certificate is None) != (options.key is None):
+        raise ConfigError("--certificate and --key belong together")
+    for file in (options.certificate, options.key):
+        if file is not None and not file.is_file():
+            raise ConfigError(f"there is no file '{file}'")
+    with context.store() as store:
+        serve(
+            store,
+            context.home,
+            host=options.host or "127.0.0.1",
+            port=PORT if options.port is None else options.port,
+            lease_s=lease_s,
+            certificate=options.certificate,
+            key=options.key,
+            say=context.say,
+        )
+    return Outcome(document={}, text="the controller has ended; jobs stay queued")
+
+
+def _jobs(options: argparse.Namespace, context: Context) -> Outcome:
+    with _queue(context) as queue:
+        entries = queue.entries(options.device)
+    told: list[dict[str, Any]] = [
+        {
+            "job": entry.job.id,
+            "device": entry.device,
+            "model": entry.job.model,
+            "state": entry.state,
+            "attempts": entry.attempts,
+            "since": entry.changed,
+            "result": entry.report if entry.state == "done" else None,
+            "cause": entry.failure.message if entry.failure else None,
+        }
+        for entry in entries
+    ]
+    rows = [{**one, "since": _ago(one["since"])} for one in told]
+    columns = ["job", "device", "model", "state", "attempts", "since", "cause"]
+    text = table(rows, columns=columns) if rows else "no job was queued"
+    return Outcome(document={"jobs": told}, text=text)
+
+
+def _cancel(options: argparse.Namespace, context: Context) -> Outcome:
+    with _queue(context) as queue:
+        entry = queue.cancel(options.device)
+    text = f"job {entry.job.id} ({entry.job.model}, for '{entry.device}') is cancelled"
+    return Outcome(document={"job": entry.job.id, "state": entry.state}, text=text)
+
+
+@contextmanager
+def _queue(context: Context) -> Iterator[JobQueue]:
+    with context.store() as store:
+        yield JobQueue(store)
+
+
+def _where(address: Mapping[str, Any]) -> str:
+    if "host" not in address:
+        return "asks us"
+    user = f"{address['user']}@" if "user" in address else ""
+    port = f":{address['port']}" if "port" in address else ""
+    return f"{user}{address['host']}{port}"
+
+
+def _ago(moment: float | None) -> str:
+    if moment is None:
+        return "never"
+    seconds = max(0.0, time.time() - moment)
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
 
 
 def _show(name: str | None) -> Outcome:

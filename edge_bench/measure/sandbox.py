@@ -27,7 +27,7 @@ import psutil
 import edge_bench
 from edge_bench import errors
 from edge_bench.documents import from_document
-from edge_bench.errors import EdgeBenchError, InvalidModel, ModelCrashed
+from edge_bench.errors import ModelCrashed
 from edge_bench.measure.inspection import check_model
 from edge_bench.records.artifact import TensorSpec
 
@@ -300,7 +300,7 @@ def _read(folder: Path) -> Answer:
     except (OSError, ValueError) as error:
         raise ModelCrashed("the runtime ended without an answer") from error
     if "error" in told:
-        raise _raised(**told["error"])
+        raise errors.error_of(**told["error"])
     arrays = {
         path.stem.removeprefix("out-"): np.load(path, allow_pickle=False)
         for path in folder.glob("out-*.npy")
@@ -315,12 +315,3 @@ def _journal(folder: Path) -> list[dict[str, Any]]:
     except OSError:
         return []
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-
-
-def _raised(kind: str, message: str, hint: str) -> EdgeBenchError:
-    """Return the child's error as an object of the same class, or an `InvalidModel`."""
-    found = getattr(errors, kind, InvalidModel)
-    cls = found if isinstance(found, type) and issubclass(found, EdgeBenchError) else InvalidModel
-    error = cls.__new__(cls)
-    EdgeBenchError.__init__(error, message, hint=hint)
-    return error

@@ -1,0 +1,88 @@
+"""Running the controller: which address it listens on, and when it refuses to."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+
+from edge_bench.devices.controller import controller
+from edge_bench.devices.registry import Registry
+from edge_bench.errors import ConfigError
+from edge_bench.files import Home
+from edge_bench.store import ResultStore
+
+KEEP_ALIVE_S = 5
+MAX_CONNECTIONS = 200
+
+
+def serve(
+    store: ResultStore,
+    home: Home,
+    *,
+    host: str,
+    port: int,
+    lease_s: float,
+    certificate: Path | None = None,
+    key: Path | None = None,
+    say: Callable[[str], None],
+) -> None:
+    """Serve until interrupted; port 0 takes any that is free, and `say` tells which.
+
+    Raises:
+        ConfigError: the address is taken or is none of this machine's; or others can reach it and no
+            device has a token.
+    """
+    agents = [device.name for device in Registry(store).all() if device.transport == "agent"]
+    open_to_others = not _is_loopback(host)
+    if open_to_others and not agents:
+        raise ConfigError(
+            f"'{host}' can be reached from other machines, and no device has a token",
+            hint="edge-bench devices add NAME --agent",
+        )
+    config = uvicorn.Config(
+        controller(store, home, lease_s=lease_s),
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=5,
+        limit_concurrency=MAX_CONNECTIONS,
+        server_header=False,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
+    )
+    with _bound(host, port) as listening:
+        bound = listening.getsockname()[1]
+        scheme = "https" if certificate else "http"
+        shown = f"[{host}]" if ":" in host else host
+        say(f"listening on {scheme}://{shown}:{bound}; devices with a token: {', '.join(agents) or 'none'}")
+        if open_to_others and not certificate:
+            say("tokens and results travel unencrypted: use --certificate on a network you share")
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigError(f"'{host}' is no address of this machine: {error}") from error
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError as error:
+        listening.close()
+        hint = "another --port, or stop what listens there"
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}", hint=hint) from error
+    return listening

@@ -55,11 +55,13 @@ class Agent:
     ) -> None:
         self._client = client
         self._home = home
+        self._folder = home.root / "agent"
         self._say = say
         self._poll_s = poll_s
         self._sleep = sleep
         self._models = ModelCache.of_device(home)
         self._failures = 0
+        self._may_hold = False
         self.tally = Tally()
 
     def run(self, *, once: bool) -> Tally:
@@ -70,30 +72,33 @@ class Agent:
             ControllerUnreachable: with `once`, the controller did not answer.
         """
         with _alone(self._home):
-            self._spool = Spool(self._home.root / "agent" / "spool.jsonl")
-            while True:
-                try:
-                    self._give_back_unfinished()
-                    self._deliver()
-                    worked = self._work()
-                    self._deliver()
-                except ControllerUnreachable as error:
-                    if once:
-                        raise
-                    self._wait_after(error)
-                    continue
-                self._failures = 0
-                if once:
-                    return self.tally
-                if not worked:
-                    self._sleep(self._poll_s * random.uniform(0.8, 1.2))
+            self._spool = Spool(self._folder / "spool.jsonl")
+            self._identity = _identity(self._folder / "identity")
+            try:
+                return self._loop(once)
+            except KeyboardInterrupt:
+                if self._may_hold:
+                    self._say("interrupted; what was being measured goes back into the queue")
+                    with suppress(EdgeBenchError):
+                        self._client.release(self._identity)
+                raise
 
-    def _give_back_unfinished(self) -> None:
-        """Give back what an agent that was killed had begun, so that nobody waits for its lease."""
-        for hold in self._spool.unfinished:
-            self._say(f"job {hold.job} was being measured when the last agent ended; it is given back")
-            self._client.release(hold)
-            self._spool.ended(hold)
+    def _loop(self, once: bool) -> Tally:
+        while True:
+            try:
+                self._deliver()
+                worked = self._work()
+                self._deliver()
+            except ControllerUnreachable as error:
+                if once:
+                    raise
+                self._wait_after(error)
+                continue
+            self._failures = 0
+            if once:
+                return self.tally
+            if not worked:
+                self._sleep(self._poll_s * random.uniform(0.8, 1.2))
 
     def _deliver(self) -> None:
         for report in self._spool.waiting:
@@ -111,31 +116,26 @@ class Agent:
             self._spool.delivered(report)
 
     def _set_aside(self, report: Report, error: Refused) -> None:
-        path = self._home.root / "agent" / "refused" / f"{uuid.UUID(report.id)}.json"
+        path = self._folder / "refused" / f"{uuid.UUID(report.id)}.json"
         write_text(path, canonical_json(report))
         self._say(f"{error.message}; the report is kept as {path}")
 
     def _work(self) -> bool:
         """Take one job if there is one, and spool how it ended; return whether there was one."""
+        # From before the question: its answer may be on its way when somebody ends the agent.
+        self._may_hold = True
         try:
-            device, grant = self._client.lease()
+            device, grant = self._client.lease(self._identity)
         except UnreadableJob as error:
             self._finish(error.hold, Failure.of(error))
             return True
         if grant is None:
+            self._may_hold = False
             return False
         hold = Hold(job=grant.job.id, lease=grant.lease)
-        self._spool.began(hold)
         self._say(f"job {hold.job}: {grant.job.model}, attempt {grant.attempt}")
-        try:
-            with _beating(self._client, hold, every_s=grant.lease_s / 3):
-                self._measure(device, grant, hold)
-        except KeyboardInterrupt:
-            self._say("interrupted; the job goes back into the queue")
-            with suppress(EdgeBenchError):
-                self._client.release(Hold(job=hold.job, lease=hold.lease, counted=False))
-                self._spool.ended(hold)
-            raise
+        with _beating(self._client, hold, every_s=grant.lease_s / 3):
+            self._measure(device, grant, hold)
         return True
 
     def _measure(self, device: str, grant: Grant, hold: Hold) -> None:
@@ -175,6 +175,7 @@ class Agent:
             self._say(f"job {hold.job} failed: {ended.message}")
             report = Report(id=str(uuid.uuid4()), job=hold.job, lease=hold.lease, failure=ended)
         assert isinstance(report, Report)
+        self._may_hold = False
         try:
             self._spool.finished(report)
         except StoreError as error:
@@ -190,6 +191,13 @@ class Agent:
 def _backoff_s(failures: int) -> float:
     """Return how long to wait: twice as long each time, and never two devices at the same moment."""
     return min(LONGEST_WAIT_S, 2.0 ** min(failures - 1, 10)) * random.uniform(0.5, 1.0)
+
+
+def _identity(path: Path) -> str:
+    """Return the name of this home's agent, the same over restarts; made at the first."""
+    if not path.exists():
+        write_text(path, str(uuid.uuid4()))
+    return path.read_text(encoding="utf-8").strip()
 
 
 @contextmanager

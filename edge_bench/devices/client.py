@@ -72,13 +72,15 @@ class ControllerClient:
             handlers.append(urllib.request.HTTPSHandler(context=context))
         self._opener = urllib.request.build_opener(*handlers)
 
-    def lease(self) -> tuple[str, Grant | None]:
+    def lease(self, agent: str) -> tuple[str, Grant | None]:
         """Ask for work; return the name that this device has at the controller, and a job or None.
+
+        `agent` names the one that asks, as in `protocol.Hello`.
 
         Raises:
             UnreadableJob: there is a job, and it cannot be read here.
         """
-        told = self._ask("POST", protocol.LEASE, Hello(name=self._name, version=__version__))
+        told = self._ask("POST", protocol.LEASE, Hello(agent=agent, name=self._name, version=__version__))
         grant = told.get("grant")
         return str(told["device"]), None if grant is None else _grant(grant)
 
@@ -86,9 +88,9 @@ class ControllerClient:
         """Say that the job is still running; False where the lease is held no longer."""
         return bool(self._ask("POST", protocol.HEARTBEAT, hold).get("held"))
 
-    def release(self, hold: Hold) -> None:
-        """Give a lease back."""
-        self._ask("POST", protocol.RELEASE, hold)
+    def release(self, agent: str) -> None:
+        """Give back what this agent holds, on purpose."""
+        self._ask("POST", protocol.RELEASE, Hello(agent=agent))
 
     def report(self, report: Report) -> Receipt:
         """Hand over how a job ended. Doing it again is the same as doing it once."""

@@ -40,7 +40,7 @@ def controller(
         told = await _body(request, Hello)
         if told.name not in (None, device):
             raise ConfigError(f"this token belongs to device '{device}', not to '{told.name}'")
-        grant = await run_in_threadpool(queue.lease, device)
+        grant = await run_in_threadpool(queue.lease, device, told.agent)
         return JSONResponse({"device": device, "grant": None if grant is None else to_document(grant)})
 
     async def heartbeat(request: Request, device: str) -> Response:
@@ -49,8 +49,8 @@ def controller(
         return JSONResponse({"held": held})
 
     async def release(request: Request, device: str) -> Response:
-        hold = await _body(request, Hold)
-        held = await run_in_threadpool(queue.release, device, hold.job, hold.lease, counted=hold.counted)
+        told = await _body(request, Hello)
+        held = await run_in_threadpool(queue.release, device, told.agent)
         return JSONResponse({"held": held})
 
     async def model(request: Request, device: str) -> Response:

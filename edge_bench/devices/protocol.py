@@ -17,16 +17,20 @@ MAX_MODEL_BYTES = 4 << 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """What an agent says of itself as it asks for work. `name` is for the controller to check."""
+    """What an agent says of itself as it asks for work, or wants none.
 
+    `agent` stays the same over restarts and is one home folder's own; `name` is for the controller to
+    check.
+    """
+
+    agent: str
     name: str | None = None
     version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """A lease that an agent holds. `counted` is false where it gives it back on purpose."""
+    """A lease that an agent holds."""
 
     job: str
     lease: str
-    counted: bool = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -39,6 +39,7 @@ _JOBS = sa.Table(
     sa.Column("digest", sa.String(64), nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("lease", sa.String(64), nullable=True),
+    sa.Column("holder", sa.String(64), nullable=True),
     sa.Column("expires", sa.Float, nullable=True),
     sa.Column("changed", sa.Float, nullable=False),
     sa.Column("report", sa.String(64), nullable=True),
@@ -128,11 +129,18 @@ class JobQueue:
             )
         return job
 
-    def lease(self, device: str) -> Grant | None:
-        """Give the device its next job; None where there is none, or while it holds one."""
+    def lease(self, device: str, holder: str) -> Grant | None:
+        """Give the device its next job; None where there is none, or while another agent holds one.
+
+        `holder` is the agent that asks. One that asks measures nothing: what it still holds it has
+        lost, by ending or because our answer never arrived, and that goes back into the queue first.
+        """
         lease = str(uuid.uuid4())
         with self._store.transaction() as connection:
             self._expire(connection)
+            self._return(
+                connection, _JOBS.c.device == device, _JOBS.c.state == "leased", _JOBS.c.holder == holder
+            )
             other = _JOBS.alias()
             holds = sa.exists().where(other.c.device == device, other.c.state == "leased")
             waiting = _JOBS.alias()
@@ -147,6 +155,7 @@ class JobQueue:
                 .values(
                     state="leased",
                     lease=lease,
+                    holder=holder,
                     attempts=_JOBS.c.attempts + 1,
                     expires=self._clock() + self.lease_s,
                     changed=self._clock(),
@@ -163,22 +172,26 @@ class JobQueue:
             self._expire(connection)
             renewed = connection.execute(
                 sa.update(_JOBS)
-                .where(*_held(device, job, lease))
+                .where(
+                    _JOBS.c.device == device,
+                    _JOBS.c.id == job,
+                    _JOBS.c.state == "leased",
+                    _JOBS.c.lease == lease,
+                )
                 .values(expires=self._clock() + self.lease_s)
             )
         return renewed.rowcount == 1
 
-    def release(self, device: str, job: str, lease: str, *, counted: bool) -> bool:
-        """Give a lease back; False where it is held no longer.
+    def release(self, device: str, holder: str) -> bool:
+        """Take back what an agent holds and ends on purpose; False where it holds nothing.
 
-        An attempt that is not `counted` was ended on purpose and says nothing about the job.
+        That attempt says nothing about the job, and is not counted.
         """
+        held = (_JOBS.c.device == device, _JOBS.c.state == "leased", _JOBS.c.holder == holder)
         with self._store.transaction() as connection:
-            if not counted:
-                connection.execute(
-                    sa.update(_JOBS).where(*_held(device, job, lease)).values(attempts=_JOBS.c.attempts - 1)
-                )
-            return self._return(connection, *_held(device, job, lease)) == 1
+            self._expire(connection)
+            connection.execute(sa.update(_JOBS).where(*held).values(attempts=_JOBS.c.attempts - 1))
+            return self._return(connection, *held) == 1
 
     def report(self, device: str, report: Report) -> Receipt:
         """Take how a job ended; its result is stored at the same moment, once.
@@ -294,15 +307,6 @@ class JobQueue:
             )
         )
         return returned.rowcount
-
-
-def _held(device: str, job: str, lease: str) -> Sequence[Any]:
-    return (
-        _JOBS.c.device == device,
-        _JOBS.c.id == job,
-        _JOBS.c.state == "leased",
-        _JOBS.c.lease == lease,
-    )
 
 
 def _check(device: str, digest: str, result: BenchmarkResult | None) -> None:

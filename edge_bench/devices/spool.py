@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from edge_bench.devices.job import Report
-from edge_bench.devices.protocol import Hold
 from edge_bench.documents import canonical_json, from_document, to_document
 from edge_bench.errors import ConfigError
 from edge_bench.files import explained, write_text
 
 
 class Spool:
-    """Jobs that were begun and reports that were not delivered, as they stood when the power went.
+    """Reports that were not delivered, as they stood when the power went.
 
     Every line is on the disk before its method returns. A last line that was cut off is nothing:
     what it would have said had not happened yet. The file is emptied when nothing waits.
@@ -24,30 +23,14 @@ class Spool:
     def __init__(self, path: Path) -> None:
         """Read what an earlier process left behind."""
         self.path = path
-        self._begun: dict[str, Hold] = {}
         self._waiting: dict[str, Report] = {}
         for document in _lines(path):
             self._apply(document)
-        if not self._begun and not self._waiting and path.exists():
-            write_text(path, "")
-
-    @property
-    def unfinished(self) -> tuple[Hold, ...]:
-        """The leases of jobs that were begun and never ended."""
-        return tuple(self._begun.values())
 
     @property
     def waiting(self) -> tuple[Report, ...]:
         """The reports that nobody has taken yet, oldest first."""
         return tuple(self._waiting.values())
-
-    def began(self, hold: Hold) -> None:
-        """Note that a job begins."""
-        self._write({"event": "began", "hold": to_document(hold)})
-
-    def ended(self, hold: Hold) -> None:
-        """Note that a job ended without a report: its lease was given back."""
-        self._write({"event": "ended", "job": hold.job})
 
     def finished(self, report: Report) -> None:
         """Note how a job ended; the report waits until it is delivered."""
@@ -56,7 +39,7 @@ class Spool:
     def delivered(self, report: Report) -> None:
         """Note that the controller has a report."""
         self._write({"event": "delivered", "report": report.id})
-        if not self._begun and not self._waiting:
+        if not self._waiting:
             write_text(self.path, "")
 
     def _write(self, document: dict[str, Any]) -> None:
@@ -73,14 +56,8 @@ class Spool:
 
     def _apply(self, document: dict[str, Any]) -> None:
         match document:
-            case {"event": "began", "hold": hold}:
-                begun = from_document(Hold, hold)
-                self._begun[begun.job] = begun
-            case {"event": "ended", "job": job}:
-                self._begun.pop(job, None)
             case {"event": "finished", "report": told}:
                 report = from_document(Report, told)
-                self._begun.pop(report.job, None)
                 self._waiting[report.id] = report
             case {"event": "delivered", "report": identity}:
                 self._waiting.pop(identity, None)

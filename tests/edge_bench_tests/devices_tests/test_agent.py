@@ -1,0 +1,327 @@
+"""An agent and its controller: one job measured once, whatever is cut or killed on the way."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_bench.devices import agent as agents
+from edge_bench.devices.client import ControllerClient, ControllerUnreachable
+from edge_bench.devices.job import Choice, Job, Options, Report, job_for, read_job
+from edge_bench.devices.models import ModelCache
+from edge_bench.devices.spool import Spool
+from edge_bench.documents import to_document
+from edge_bench.errors import ConfigError, DataError
+from edge_bench.files import Home
+from edge_bench.measure.benchmark import benchmark
+from edge_bench.measure.modes.paced import Paced
+from edge_bench.measure.scenarios.multi_stream import MultiStream
+
+Scripted = Callable[..., Path]
+Started = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def device_home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "device")
+
+
+def test_a_job_carries_every_option_of_benchmark_by_the_same_name_and_default() -> None:
+    here = {"model", "home", "artifact", "device", "waiting"}
+    taken = {
+        name: parameter.default
+        for name, parameter in inspect.signature(benchmark).parameters.items()
+        if name not in here
+    }
+    assert {one.name: one.default for one in fields(Options)} == taken
+
+
+def test_a_mode_and_a_scenario_travel_with_their_options(scripted: Scripted) -> None:
+    mode, scenario = Paced(interval_ms=5.0), MultiStream(samples_per_query=3)
+    options = Options(mode=Choice.of(mode), scenario=Choice.of(scenario))
+    job = read_job(json.loads(json.dumps(to_document(job_for(scripted(), options)))))
+    given = job.options.arguments()
+    assert (given["mode"], given["scenario"]) == (mode, scenario)
+    with pytest.raises(ConfigError, match="Known: .*interval_ms"):
+        replace(options, mode=Choice(name="paced", options={"intervall_ms": 5})).arguments()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"digest": "../../etc"}, {"digest": "A" * 64}, {"model": "../x.onnx"}, {"model": "noending"}]
+)
+def test_a_job_never_names_a_place_outside_the_cache(scripted: Scripted, wrong: dict[str, str]) -> None:
+    with pytest.raises(ConfigError):
+        replace(job_for(scripted(), Options()), **wrong)
+
+
+def test_a_job_is_measured_and_kept_under_the_devices_name(
+    served: Any, scripted: Scripted, device_home: Home
+) -> None:
+    token, model = served.device(), scripted()
+    job = served.job(model, threads=2)
+    assert served.agent(token, device_home).run(once=True).delivered == 1
+    [result] = served.results()
+    assert (result.device, result.model, result.digest) == ("pi", model.name, job.digest)
+    assert (result.threads, result.verdict) == (2, "clean")
+    assert served.queue.entry(job.id).report == result.id
+    assert served.agent(token, device_home).run(once=True).delivered == 0
+
+
+def test_a_model_is_downloaded_once(served: Any, scripted: Scripted, device_home: Home) -> None:
+    token, model = served.device(), scripted()
+    served.job(model)
+    served.job(model, threads=2)
+    served.agent(token, device_home).run(once=True)
+    for file in (served.home.root / "outgoing").iterdir():
+        file.unlink()
+    assert served.agent(token, device_home).run(once=True).delivered == 1
+    assert len(served.results()) == 2
+
+
+def test_a_model_that_arrives_otherwise_than_it_was_sent_is_not_run(
+    served: Any, scripted: Scripted, device_home: Home
+) -> None:
+    token, job = served.device(), served.job(scripted())
+    [file] = (served.home.root / "outgoing").iterdir()
+    file.write_bytes(b"x" * job.size_bytes)
+    served.agent(token, device_home).run(once=True)
+    entry = served.queue.entry(job.id)
+    assert entry.state == "failed" and entry.failure.kind == "DataError"
+    assert not ModelCache.of_device(device_home).has(job)
+
+
+def test_a_model_that_cannot_run_is_told_and_the_agent_lives(
+    served: Any, scripted: Scripted, device_home: Home
+) -> None:
+    token = served.device()
+    bad = served.job(scripted("bad", crash="SIGABRT"))
+    unknown = served.job(scripted("good"), mode=Choice(name="lucky"))
+    for _ in range(2):
+        served.agent(token, device_home).run(once=True)
+    assert served.queue.entry(bad.id).failure.error().status == 6
+    assert "SIGABRT" in served.queue.entry(bad.id).failure.message
+    assert "unknown mode 'lucky'" in served.queue.entry(unknown.id).failure.message
+
+
+def test_a_job_of_a_later_edge_bench_fails_in_words(
+    served: Any, scripted: Scripted, device_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, job = served.device(), job_for(scripted(), Options())
+    monkeypatch.setattr("edge_bench.devices.queue.canonical_json", lambda given: json.dumps(_later(given)))
+    served.queue.add("pi", job)
+    monkeypatch.undo()
+    served.agent(token, device_home).run(once=True)
+    assert "knows version 1" in served.queue.entry(job.id).failure.message
+
+
+def _later(given: object) -> Any:
+    document = to_document(given)
+    return {**document, "version": 2} if isinstance(given, Job) else document
+
+
+def test_a_result_that_could_not_be_sent_is_sent_after_a_restart(
+    served: Any, scripted: Scripted, device_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, job = served.device(), served.job(scripted())
+
+    def cut(self: ControllerClient, report: Report) -> None:
+        raise ControllerUnreachable("cut")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ControllerClient, "report", cut)
+        with pytest.raises(ControllerUnreachable):
+            served.agent(token, device_home).run(once=True)
+    [waiting] = Spool(device_home.root / "agent" / "spool.jsonl").waiting
+    assert served.results() == []
+    served.agent(token, device_home).run(once=True)
+    assert [one.id for one in served.results()] == [waiting.id]
+    assert served.queue.entry(job.id).attempts == 1
+
+
+def test_an_answer_that_is_lost_makes_no_second_result(
+    served: Any, scripted: Scripted, device_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = served.device()
+    served.job(scripted())
+    told = ControllerClient.report
+
+    def lost(self: ControllerClient, report: Report) -> None:
+        told(self, report)
+        raise ControllerUnreachable("the answer is lost")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ControllerClient, "report", lost)
+        with pytest.raises(ControllerUnreachable):
+            served.agent(token, device_home).run(once=True)
+    revision = served.store.revision()
+    assert served.agent(token, device_home).run(once=True).delivered == 1
+    assert len(served.results()) == 1 and served.store.revision() == revision
+
+
+def test_a_report_that_is_refused_is_kept_beside_the_spool(
+    served: Any, scripted: Scripted, device_home: Home
+) -> None:
+    token = served.device()
+    job = served.job(scripted())
+    agent = served.agent(token, device_home)
+    agent.run(once=True)
+    [result] = served.results()
+    spool = Spool(device_home.root / "agent" / "spool.jsonl")
+    spool.finished(Report(id=result.id, job="another", lease="x", result=result))
+    agent.run(once=True)
+    [kept] = (device_home.root / "agent" / "refused").iterdir()
+    assert json.loads(kept.read_text(encoding="utf-8"))["result"]["digest"] == job.digest
+    assert spool.path.read_bytes() == b""
+
+
+def test_a_job_that_a_killed_agent_had_begun_goes_back_at_once(
+    served: Any, scripted: Scripted, device_home: Home, started: Started, eventually: Any, tmp_path: Path
+) -> None:
+    token_file = tmp_path / "token"
+    token_file.write_text(token := served.device(), encoding="utf-8")
+    job = served.job(scripted(hang_seconds=1.5))
+    words = ("agent", "--controller", served.url, "--token-file", str(token_file))
+    process = started(*words, "--home", str(device_home.root), "--poll-seconds", "0.1")
+    eventually(lambda: served.queue.entry(job.id).state == "leased")
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(20)
+    assert served.queue.entry(job.id).state == "leased"
+    served.agent(token, device_home).run(once=True)
+    assert len(served.results()) == 1
+    assert served.queue.entry(job.id).attempts == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_agent_that_is_stopped_gives_its_lease_back(
+    served: Any,
+    scripted: Scripted,
+    device_home: Home,
+    started: Started,
+    eventually: Any,
+    tmp_path: Path,
+    number: signal.Signals,
+) -> None:
+    token_file = tmp_path / "token"
+    token_file.write_text(served.device(), encoding="utf-8")
+    job = served.job(scripted(hang_seconds=30))
+    words = ("agent", "--controller", served.url, "--token-file", str(token_file))
+    process = started(*words, "--home", str(device_home.root), stderr=subprocess.PIPE)
+    eventually(lambda: served.queue.entry(job.id).state == "leased")
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130 and "goes back into the queue" in said
+    entry = served.queue.entry(job.id)
+    assert (entry.state, entry.attempts) == ("queued", 0)
+
+
+def test_two_agents_under_one_home_are_one_too_many(served: Any, device_home: Home) -> None:
+    token = served.device()
+    with agents._alone(device_home), pytest.raises(ConfigError, match="another agent runs under"):
+        served.agent(token, device_home).run(once=True)
+
+
+def test_a_full_disk_loses_no_result(
+    served: Any, scripted: Scripted, device_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = served.device()
+    served.job(scripted())
+    opened = Path.open
+
+    def full(self: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
+        if self.name == "spool.jsonl" and "a" in mode and finished.on:
+            raise OSError(28, "No space left on device")
+        return opened(self, mode, *rest, **options)
+
+    class finished:
+        on = False
+
+    told = Spool.finished
+
+    def then_full(self: Spool, report: Report) -> None:
+        finished.on = True
+        try:
+            told(self, report)
+        finally:
+            finished.on = False
+
+    monkeypatch.setattr(Path, "open", full)
+    monkeypatch.setattr(Spool, "finished", then_full)
+    said: list[str] = []
+    assert served.agent(token, device_home, said=said).run(once=True).delivered == 1
+    assert any("no space left" in line and "in memory" in line for line in said)
+    assert len(served.results()) == 1
+
+
+def test_a_heartbeat_keeps_the_lease_while_it_measures(
+    served: Any, scripted: Scripted, device_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = served.device()
+    served.job(scripted(hang_seconds=0.5))
+    beaten: list[object] = []
+    told = ControllerClient.heartbeat
+    monkeypatch.setattr(
+        ControllerClient, "heartbeat", lambda self, hold: beaten.append(hold) or told(self, hold)
+    )
+    agent = served.agent(token, device_home)
+    with agents._beating(agent._client, object_hold(served), every_s=0.05):
+        agent._sleep(0.05)
+        agent._sleep(0.05)
+        agent._sleep(0.05)
+    assert beaten
+
+
+def object_hold(served: Any) -> Any:
+    from edge_bench.devices.protocol import Hold
+
+    grant = served.queue.lease("pi", "agent")
+    return Hold(job=grant.job.id, lease=grant.lease)
+
+
+def test_a_wrong_token_or_name_ends_the_agent_in_words(served: Any, device_home: Home) -> None:
+    with pytest.raises(ConfigError, match="does not know this token"):
+        served.agent("wrong", device_home).run(once=False)
+    client = ControllerClient(served.url, served.device(), name="phone")
+    with pytest.raises(ConfigError, match="belongs to device 'pi', not to 'phone'"):
+        agents.Agent(client, device_home, say=lambda line: None).run(once=False)
+
+
+def test_an_unreachable_controller_is_asked_again_later_and_later(
+    device_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 9:
+            raise KeyboardInterrupt
+
+    client = ControllerClient("http://127.0.0.1:9", "token", timeout_s=1)
+    agent = agents.Agent(client, device_home, say=lambda line: None, sleep=sleep)
+    with pytest.raises(KeyboardInterrupt):
+        agent.run(once=False)
+    longest = [min(agents.LONGEST_WAIT_S, 2.0**number) for number in range(9)]
+    assert all(most / 2 <= wait <= most for wait, most in zip(slept, longest, strict=True))
+    with pytest.raises(ControllerUnreachable, match="does not answer") as raised:
+        agents.Agent(client, device_home, say=lambda line: None).run(once=True)
+    assert raised.value.status == 5
+
+
+def test_the_least_recently_used_model_makes_room(tmp_path: Path, scripted: Scripted) -> None:
+    jobs = [job_for(scripted(name), Options()) for name in ("one", "two", "three")]
+    cache = ModelCache(tmp_path / "cache", max_bytes=2 * jobs[0].size_bytes + 20)
+    for index, job in enumerate(jobs[:2]):
+        os.utime(cache.keep(job, tmp_path / job.model), (index, index))
+    assert cache.has(jobs[0])
+    cache.keep(jobs[2], tmp_path / jobs[2].model)
+    assert [cache.has(job) for job in jobs] == [True, False, True]
+    with pytest.raises(DataError, match="did not arrive as it was sent"):
+        cache.receive(jobs[1], lambda file: None)

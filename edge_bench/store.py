@@ -125,9 +125,11 @@ class ResultStore:
         """Return every artifact."""
         return self._read(Artifact)
 
-    def results(self, *, device: str | None = None) -> list[BenchmarkResult]:
-        """Return benchmark results, of one device where it is named."""
-        return self._read(BenchmarkResult, device)
+    def results(self, *, device: str | None = None, digest: str | None = None) -> list[BenchmarkResult]:
+        """Return benchmark results, of one device and of the file of one digest where they are named."""
+        # Documents are canonical: a digest stands in the text, and most others need no parsing.
+        found = self._read(BenchmarkResult, device, f'"digest":{json.dumps(digest)}' if digest else "")
+        return [one for one in found if digest in (None, one.digest)]
 
     def predictors(self, *, device: str | None = None) -> list[FittedPredictor]:
         """Return fitted predictors, of one device where it is named."""
@@ -159,12 +161,14 @@ class ResultStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _read(self, kind: type[T], device: str | None = None) -> list[T]:
+    def _read(self, kind: type[T], device: str | None = None, text: str = "") -> list[T]:
         name = next(name for name, of in KINDS.items() if of is kind)
         query = sa.select(_RECORDS.c.id, _RECORDS.c.version, _RECORDS.c.document)
         query = query.where(_RECORDS.c.kind == name).order_by(_RECORDS.c.number)
         if device is not None:
             query = query.where(_RECORDS.c.device == device)
+        if text:
+            query = query.where(_RECORDS.c.document.contains(text, autoescape=True))
         with self._explained(), self._engine.connect() as connection:
             rows = connection.execute(query).all()
         return [_parse(kind, name, *row) for row in rows]

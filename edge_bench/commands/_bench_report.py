@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from edge_bench.commands import Outcome, cell, table
 from edge_bench.documents import to_document
 from edge_bench.errors import INTERRUPTED, OK, EdgeBenchError
 from edge_bench.measure.drift import Drift, drift
+from edge_bench.measure.environment import changes
 from edge_bench.records import BenchmarkResult
 
 # The columns in the order of a row, and in the order in which a narrow terminal keeps them.
@@ -45,13 +46,21 @@ def outcome(
     failures: Sequence[Failure],
     skipped: Sequence[Failure] = (),
     *,
+    lasts: Mapping[str, BenchmarkResult | None],
     interrupted: bool = False,
 ) -> Outcome:
-    """Return the answer of a command that measured; its status is that of the worst failure."""
-    document: dict[str, Any] = {"results": [documented(result) for result in results]}
+    """Return the answer of a command that measured; its status is that of the worst failure.
+
+    `lasts` holds, by a result's id, the newest one before it that was measured in the same way.
+    """
+    document: dict[str, Any] = {
+        "results": [
+            {**documented(result), "since_last": since(lasts[result.id], result)} for result in results
+        ]
+    }
     lines = [table([row(result) for result in results], columns=columns(results))] if results else []
     for result in results:
-        lines += told(result)
+        lines += [*told(result), *_changed(lasts[result.id], result)]
     if skipped:
         document["skipped"] = [_failure(one) for one in skipped]
         lines += [f"left out: {Path(one.model).name}: {one.error.message}" for one in skipped]
@@ -97,6 +106,25 @@ def told(result: BenchmarkResult) -> list[str]:
         lines += [f"  {line}" for line in _drifted(result, moved)]
     lines += [f"  note: {note}" for note in result.notes]
     return lines
+
+
+def since(last: BenchmarkResult | None, result: BenchmarkResult) -> dict[str, Any] | None:
+    """Return what has changed around a result since the last, of what both tell; None of a first one."""
+    if last is None:
+        return None
+    pairs = changes(last.environment, result.environment)
+    known = {name: list(pair) for name, pair in pairs.items() if None not in pair}
+    return {"id": last.id, "created": last.created, "p50_ms": last.p50_ms, "changes": known}
+
+
+def _changed(last: BenchmarkResult | None, result: BenchmarkResult) -> list[str]:
+    found = since(last, result)
+    if found is None or not found["changes"]:
+        return []
+    words = (f"{name.replace('_', ' ')} {old} → {new}" for name, (old, new) in found["changes"].items())
+    return [
+        f"  changed since {found['created']}, when p50 was {found['p50_ms']:.4g} ms: {', '.join(words)}"
+    ]
 
 
 def _kind(result: BenchmarkResult) -> str:

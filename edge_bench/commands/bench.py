@@ -104,7 +104,9 @@ class Bench(Command):
             _bench(targets, plan, store, context, sweep)
         if len(sweep.failures) == 1 and not sweep.results and not sweep.skipped:
             raise sweep.failures[0].error
-        return outcome(sweep.results, sweep.failures, sweep.skipped, interrupted=sweep.interrupted)
+        return outcome(
+            sweep.results, sweep.failures, sweep.skipped, lasts=sweep.lasts, interrupted=sweep.interrupted
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,9 +132,13 @@ class Target:
 
 @dataclass(kw_only=True)
 class Sweep:
-    """What has come of measuring so far: results, errors, and pairs of file and runtime left out."""
+    """What has come of measuring so far: results, errors, and pairs of file and runtime left out.
+
+    `lasts` holds, by a result's id, the one that was measured in the same way before.
+    """
 
     results: list[BenchmarkResult] = field(default_factory=list)
+    lasts: dict[str, BenchmarkResult | None] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     skipped: list[Failure] = field(default_factory=list)
     interrupted: bool = False
@@ -177,8 +183,7 @@ def _bench(
             try:
                 result = _measured(target, runtime, threads, plan, context)
             except CutShort as cut:
-                store.add(cut.result)
-                sweep.results.append(cut.result)
+                _keep(cut.result, store, sweep)
                 if isinstance(cut.__cause__, EdgeBenchError):
                     sweep.failures.append(Failure(str(target.file), cut.__cause__))
                     continue
@@ -192,8 +197,7 @@ def _bench(
                 kept = sweep.skipped if unfit and len(plan.runtimes) > 1 else sweep.failures
                 kept.append(Failure(str(target.file), error, runtime or ""))
                 continue
-            store.add(result)
-            sweep.results.append(result)
+            _keep(result, store, sweep)
     except KeyboardInterrupt:
         sweep.interrupted = True
     # A file that none of the runtimes takes was not measured: that is no success.
@@ -202,6 +206,23 @@ def _bench(
         if plan.runtimes and len(named) == len(plan.runtimes):
             sweep.failures += named
             sweep.skipped = [one for one in sweep.skipped if one not in named]
+
+
+def _keep(result: BenchmarkResult, store: ResultStore, sweep: Sweep) -> None:
+    sweep.lasts[result.id] = last_like(result, store)
+    store.add(result)
+    sweep.results.append(result)
+
+
+def last_like(result: BenchmarkResult, store: ResultStore) -> BenchmarkResult | None:
+    """Return the newest stored result of the same file, measured in the same way on the same device."""
+
+    def way(one: BenchmarkResult) -> tuple[object, ...]:
+        asked = (one.mode, one.scenario, one.batch, one.samples_per_query, one.interval_ms)
+        return (one.origin, one.runtime, one.threads, *asked)
+
+    stored = store.results(device=result.device, digest=result.digest)
+    return next((one for one in reversed(stored) if way(one) == way(result)), None)
 
 
 def _check_outputs(store: ResultStore, options: argparse.Namespace) -> None:

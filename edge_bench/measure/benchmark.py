@@ -12,7 +12,7 @@ from typing import Any
 from edge_bench.documents import from_document, to_document
 from edge_bench.errors import BenchmarkError, ConfigError, InvalidModel, ModelCrashed
 from edge_bench.files import Home, sha256_of
-from edge_bench.measure.environment import fingerprint
+from edge_bench.measure.environment import circumstances
 from edge_bench.measure.inspection import check_exists, check_model, runtime_for
 from edge_bench.measure.intervals import p50_interval
 from edge_bench.measure.lock import exclusive
@@ -123,7 +123,15 @@ def benchmark(
         **_judged(told, plan, cut),
         peak_memory_mb=weighed["peak_memory_mb"],
         stopped_by=told.stopped_by,
-        environment={**fingerprint(), "input_shapes": dict(told.input_shapes)},
+        environment={
+            **circumstances(
+                runtime_version=told.runtime_version,
+                delegate=told.delegate,
+                threads=threads,
+                folder=Path.cwd(),
+            ),
+            "input_shapes": dict(told.input_shapes),
+        },
         created=now(),
         mode=mode.name,
         scenario=scenario.name,

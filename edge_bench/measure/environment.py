@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,32 @@ def fingerprint(*, root: Path = ROOT) -> dict[str, Any]:
         "container": container(root),
         "python": platform.python_version(),
     }
+
+
+def circumstances(
+    *, runtime_version: str, delegate: str, threads: int, folder: Path, root: Path = ROOT
+) -> dict[str, Any]:
+    """Return the fingerprint and what else may move a latency from one run to the next.
+
+    `folder` is the one whose git revision is told: where the user stands.
+    """
+    return {
+        **fingerprint(root=root),
+        "runtime_version": runtime_version,
+        "delegate": delegate,
+        "threads": threads,
+        "git_revision": git_revision(folder),
+    }
+
+
+def git_revision(folder: Path) -> str:
+    """Return the commit that `folder` stands at, shortened, or "none" outside of a repository."""
+    command = ["git", "-C", str(folder), "rev-parse", "--short=12", "HEAD"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "none"
+    return told.stdout.strip() if told.returncode == 0 else "none"
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

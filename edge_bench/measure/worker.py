@@ -117,6 +117,7 @@ def time_model(job: Mapping[str, Any], _: Arrays) -> tuple[dict[str, Any], Array
         "load_ms": load_ns / 1e6,
         "precision": session.precision,
         "runtime_version": runtime.version(),
+        "delegate": runtime.delegate,
         "input_shapes": {name: list(array.shape) for name, array in feeds.items()},
     }
     with Path(JOURNAL).open("w", encoding="utf-8") as journal:

@@ -232,6 +232,16 @@ def test_results_and_predictors_can_be_asked_for_by_device(home: Home) -> None:
         assert store.results(device="nowhere") == [] and len(store.results()) == 2
 
 
+def test_results_of_one_file_can_be_asked_for(home: Home) -> None:
+    with ResultStore(home.store_url) as store:
+        # A document may hold another's digest in its texts.
+        store.add(result("a", "here"), replace(result("b", "here"), digest="11%", model='"digest":"00ff"'))
+        store.add(result("c", "there"))
+        assert [one.id for one in store.results(digest="00ff")] == ["a", "c"]
+        assert [one.id for one in store.results(device="here", digest="00ff")] == ["a"]
+        assert [one.id for one in store.results(digest="11%")] == ["b"] and not store.results(digest="0_ff")
+
+
 def test_accuracy_predictors_come_back_equal_and_can_be_asked_for_by_run(home: Home) -> None:
     kept = [accuracy_predictor("a", "digits"), accuracy_predictor("b", "pictures")]
     with ResultStore(home.store_url) as store:

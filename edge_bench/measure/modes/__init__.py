@@ -24,6 +24,7 @@ class Told:
     first: TimingBlock
     precision: Precision
     runtime_version: str
+    delegate: str
     input_shapes: Mapping[str, Sequence[int]]
     blocks: tuple[TimingBlock, ...] = ()
     stopped_by: str = ""

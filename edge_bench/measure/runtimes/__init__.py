@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from edge_bench.errors import ConfigError, InvalidModel
 from edge_bench.measure.clock import Clock, MachineClock
+from edge_bench.measure.environment import UNAVAILABLE
 from edge_bench.records.artifact import Precision, TensorSpec
 
 Tensors = Mapping[str, npt.NDArray[np.generic]]
@@ -57,12 +58,14 @@ class Runtime(ABC):
 
     `formats` are the file endings it reads, without the dot. Of the installed runtimes that read an
     ending, the one of least `precedence` does so where the user names none. Both are written as
-    plain values: they are read without importing the file.
+    plain values: they are read without importing the file. `delegate` is the delegate or execution
+    provider that computes.
     """
 
     name: ClassVar[str]
     formats: ClassVar[tuple[str, ...]]
     precedence: ClassVar[int]
+    delegate: ClassVar[str] = UNAVAILABLE
 
     @abstractmethod
     def open(self, model: Path, *, threads: int, batch: int = 1) -> Session:

@@ -16,6 +16,7 @@ class LiteRT(InterpreterRuntime):
     name = "litert"
     formats = ("tflite",)
     precedence = 0
+    delegate = "XNNPACK"
 
     def interpreter(self, model: Path, threads: int) -> library.Interpreter:
         return library.Interpreter(model_path=str(model), num_threads=threads)

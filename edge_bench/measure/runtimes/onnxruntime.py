@@ -26,6 +26,7 @@ class OnnxRuntime(Runtime):
     name = "onnxruntime"
     formats = ("onnx",)
     precedence = 0
+    delegate = "CPUExecutionProvider"
 
     def open(self, model: Path, *, threads: int, batch: int = 1) -> Session:
         options = onnxruntime.SessionOptions()
@@ -38,7 +39,7 @@ class OnnxRuntime(Runtime):
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
         try:
             session = onnxruntime.InferenceSession(
-                str(model), sess_options=options, providers=["CPUExecutionProvider"]
+                str(model), sess_options=options, providers=[self.delegate]
             )
         # The library raises a dozen classes that share no base but Exception.
         except Exception as error:

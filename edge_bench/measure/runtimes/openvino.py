@@ -38,6 +38,7 @@ class OpenVino(Runtime):
     name = "openvino"
     formats = ("onnx", "tflite")
     precedence = 3
+    delegate = "CPU"
 
     def open(self, model: Path, *, threads: int, batch: int = 1) -> Session:
         settings = {
@@ -51,7 +52,7 @@ class OpenVino(Runtime):
             read = core.read_model(model)
             ends = _ends(model, read)
             _set_batch(model, read, batch)
-            compiled = core.compile_model(read, "CPU", settings)
+            compiled = core.compile_model(read, self.delegate, settings)
         except RuntimeError as error:
             raise refusal(self.name, model, error) from error
         return _Session(model, compiled, ends, _precision(model, ends[0]))

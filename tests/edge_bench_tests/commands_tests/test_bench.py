@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import sqlite3
 import subprocess
@@ -20,6 +21,7 @@ import pytest
 from edge_bench.cli import main
 from edge_bench.commands import _bench_report, bench
 from edge_bench.files import Home, sha256_of
+from edge_bench.measure.environment import git_revision
 from edge_bench.records import Artifact, BenchmarkResult
 from edge_bench.store import ResultStore
 
@@ -71,6 +73,56 @@ def until(there: Callable[[], bool]) -> None:
 def blocks_written(folder: Path) -> bool:
     journals = list(folder.glob("edge-bench-*/journal.jsonl"))
     return any(len(one.read_text(encoding="utf-8").splitlines()) > 8 for one in journals)
+
+
+def test_what_changed_since_the_last_run_is_said_aloud(
+    tmp_path: Path, home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, other = script(tmp_path, latencies_ms=[2.0]), script(tmp_path, "other", latencies_ms=[3.0])
+    assert main(["bench", str(file), "--json", "--quiet"]) == 0
+    (first,) = told(capsys)["results"]
+    assert first["since_last"] is None
+    assert main(["bench", str(file), "--json", "--quiet"]) == 0
+    (second,) = told(capsys)["results"]
+    assert second["since_last"]["id"] == first["id"] and second["since_last"]["changes"] == {}
+    monkeypatch.setattr(platform, "release", lambda: "9.9-other")
+    # Another file, another number of threads and another batch were not run before.
+    assert (
+        main(["bench", str(file), str(other), "--threads", "1,2", "--batch", "1", "--json", "--quiet"]) == 0
+    )
+    rows = {(row["model"], row["threads"]): row["since_last"] for row in told(capsys)["results"]}
+    found = rows.pop(("known.scripted", 1))
+    assert (found["id"], found["p50_ms"], list(found["changes"])) == (second["id"], 2.0, ["kernel"])
+    assert found["changes"]["kernel"][1] == "9.9-other"
+    assert set(rows.values()) == {None}
+    monkeypatch.setattr(platform, "release", lambda: "10.0")
+    assert main(["bench", str(file), "--quiet"]) == 0
+    assert "p50 was 2 ms: kernel 9.9-other → 10.0" in capsys.readouterr().out
+
+
+def test_the_surroundings_of_a_result_name_runtime_delegate_threads_and_revision(
+    tmp_path: Path, tiny_onnx: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["bench", str(tiny_onnx), "--threads", "2", "--max-seconds", "0.1", "--quiet"]) == 0
+    (result,) = results(home)
+    told = result.environment
+    assert (told["delegate"], told["threads"]) == ("CPUExecutionProvider", 2)
+    assert told["runtime_version"] == result.runtime_version
+    assert told["git_revision"] == git_revision(tmp_path) == "none"
+
+
+def test_the_git_revision_is_that_of_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*words: str) -> str:
+        named = ["-c", "user.name=n", "-c", "user.email=e@x", "-C", str(tmp_path)]
+        return subprocess.run(["git", *named, *words], check=True, capture_output=True, text=True).stdout
+
+    git("init", "--quiet")
+    assert git_revision(tmp_path) == "none", "nothing is committed yet"
+    git("commit", "--quiet", "--allow-empty", "-m", "first")
+    assert git("rev-parse", "HEAD").startswith(git_revision(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    assert git_revision(tmp_path) == "none", "no git"
 
 
 def test_every_combination_of_file_runtime_and_threads_is_one_result(

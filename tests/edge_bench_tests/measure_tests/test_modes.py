@@ -50,6 +50,7 @@ def told(load_ms: float, first_ms: float) -> Told:
         first=first,
         precision="fp32",
         runtime_version="1",
+        delegate="CPU",
         input_shapes={"input": (1, 4)},
         observed=observed,
     )

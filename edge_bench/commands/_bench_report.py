@@ -15,6 +15,7 @@ from edge_bench.errors import INTERRUPTED, OK, EdgeBenchError
 from edge_bench.measure.drift import Drift, drift
 from edge_bench.measure.environment import changes
 from edge_bench.records import BenchmarkResult
+from edge_bench.records.result import OperatorTime, Placement
 
 # The columns in the order of a row, and in the order in which a narrow terminal keeps them.
 COLUMNS = (
@@ -29,6 +30,7 @@ KEPT = (
 MODEL_WIDTH = 26
 CURVE_WIDTH = 60
 CURVE_ROWS = 8
+OPERATOR_ROWS = 12
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -104,6 +106,7 @@ def told(result: BenchmarkResult) -> list[str]:
         )
     if (moved := drift(result)) is not None:
         lines += [f"  {line}" for line in _drifted(result, moved)]
+    lines += [f"  {line}" for line in (*profiled(result.operators), *placed(result.placements))]
     lines += [f"  note: {note}" for note in result.notes]
     return lines
 
@@ -124,6 +127,42 @@ def _changed(last: BenchmarkResult | None, result: BenchmarkResult) -> list[str]
     words = (f"{name.replace('_', ' ')} {old} → {new}" for name, (old, new) in found["changes"].items())
     return [
         f"  changed since {found['created']}, when p50 was {found['p50_ms']:.4g} ms: {', '.join(words)}"
+    ]
+
+
+def profiled(operators: Sequence[OperatorTime]) -> list[str]:
+    """Show the operators by share; what comes after the largest is summed up in a line."""
+    if not operators:
+        return []
+    rows = [
+        {"share": f"{one.share:.1%}", "ms": one.mean_ms, "calls": one.calls, "kind": one.kind}
+        | {"name": one.name, "where": one.where}
+        for one in operators[:OPERATOR_ROWS]
+    ]
+    places = {one.where for one in operators}
+    columns = [name for name in rows[0] if name != "where" or len(places) > 1]
+    rest = operators[OPERATOR_ROWS:]
+    total_ms = sum(one.mean_ms for one in operators)
+    return [
+        f"{len(operators)} operators take {total_ms:.4g} ms of an inference while they are watched:",
+        *table(rows, columns=columns).splitlines(),
+        *([f"and {len(rest)} more with {sum(one.share for one in rest):.1%}"] if rest else []),
+    ]
+
+
+def placed(placements: Sequence[Placement]) -> list[str]:
+    """Say what fell back from the provider or delegate that was wanted."""
+    if not placements:
+        return []
+    count = sum(sum(one.operators.values()) for one in placements)
+    wanted = next((one.where for one in placements if one.wanted), "a delegate")
+    back = [one for one in placements if not one.wanted]
+    if not back:
+        return [f"wanted {wanted}: none of {count} operators fell back"]
+    return [
+        f"wanted {wanted}: {sum(one.operators.values())} of {count} operators fell back to {one.where}: "
+        + ", ".join(f"{number} {kind}" for kind, number in sorted(one.operators.items()))
+        for one in back
     ]
 
 

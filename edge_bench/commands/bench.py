@@ -93,6 +93,12 @@ class Bench(Command):
             help="examples a query, with --scenario multi-stream (default: 8) or offline (default: 64)",
         )
 
+        parser.add_argument(
+            "--profile",
+            action="store_true",
+            help="tell each operator's time and what ran it, in a pass of its own",
+        )
+
     def run(self, options: argparse.Namespace, context: Context) -> Outcome:
         plan = _plan(options)
         with context.store() as store:
@@ -120,6 +126,7 @@ class Plan:
     scenario: Scenario = field(default_factory=SingleStream)
     precision: float = 0.02
     max_seconds: float | None = None
+    profiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -252,6 +259,7 @@ def _measured(
         scenario=plan.scenario,
         precision_target=plan.precision,
         max_seconds=plan.max_seconds,
+        profiled=plan.profiled,
         artifact=target.artifact,
         waiting=lambda: context.say("waiting for another benchmark on this machine to end"),
     )
@@ -287,6 +295,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         ),
         precision=options.precision,
         max_seconds=options.max_seconds,
+        profiled=options.profile,
     )
 
 

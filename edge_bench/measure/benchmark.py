@@ -18,6 +18,7 @@ from edge_bench.measure.intervals import p50_interval
 from edge_bench.measure.lock import exclusive
 from edge_bench.measure.modes import Mode, Told
 from edge_bench.measure.modes.burst import Burst
+from edge_bench.measure.runtimes import Profile
 from edge_bench.measure.sandbox import run_job
 from edge_bench.measure.scenarios import Scenario
 from edge_bench.measure.scenarios.single_stream import SingleStream
@@ -57,6 +58,7 @@ def benchmark(
     precision_target: float = 0.02,
     min_runs: int | None = None,
     max_seconds: float | None = None,
+    profiled: bool = False,
     metrics: tuple[Metric, ...] = (),
     notes: tuple[str, ...] = (),
     artifact: Artifact | None = None,
@@ -80,6 +82,7 @@ def benchmark(
         precision_target: half-width of p50's 95 % interval at which to stop, as a share of p50.
         min_runs: queries to count at least, time permitting; None is as many as the mode wants.
         max_seconds: time for warm inferences, polluted ones included; None is the mode's own.
+        profiled: whether a pass of its own tells the operators' times and where they ran.
         metrics: the file's quality, for the record.
         notes: what was assumed on the way, for the record.
         artifact: the stored artifact that this file is, if it is one.
@@ -105,6 +108,7 @@ def benchmark(
     with exclusive(home, waiting=waiting):
         job = {"runtime": runtime, "model": str(model.resolve()), "threads": threads}
         weighed = _weigh(job, batch, scenario.samples_per_query, timeout_s)
+        profile = _profile({**job, **weighed}, timeout_s) if profiled else Profile()
         told, cut = _measure({**job, **weighed}, mode, plan, timeout_s)
     result = BenchmarkResult(
         id=str(uuid.uuid4()),
@@ -137,9 +141,11 @@ def benchmark(
         scenario=scenario.name,
         samples_per_query=weighed["batch"] * weighed["invocations"],
         interval_ms=mode.idle_ms(),
+        operators=profile.operators,
+        placements=profile.placements,
         metrics=metrics,
         loads_ms=told.loads_ms,
-        notes=(*notes, *_notes(weighed)),
+        notes=(*notes, *_notes(weighed), *profile.notes),
     )
     if cut is not None:
         raise CutShort(result, result.stopped_by) from cut
@@ -161,6 +167,15 @@ def _weigh(job: Mapping[str, Any], batch: int | None, samples: int, timeout_s: f
         )
     told = run_job("memory", {**job, "batch": size}, timeout_s=timeout_s).document
     return {**told, "batch": size, "invocations": max(1, samples // size)}
+
+
+def _profile(job: Mapping[str, Any], timeout_s: float) -> Profile:
+    """Return the profile; that a model cannot be watched is no reason not to measure it."""
+    try:
+        told = run_job("profile", job, timeout_s=timeout_s).document["profile"]
+    except (InvalidModel, ModelCrashed) as error:
+        return Profile(notes=(f"no profile: {error}",))
+    return from_document(Profile, told, where="profile")
 
 
 def _measure(

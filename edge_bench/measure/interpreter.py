@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_bench.errors import InvalidModel
-from edge_bench.measure.runtimes import Runtime, Session, Tensors, fixed_batch, refusal
+from edge_bench.measure.runtimes import Profile, Runtime, Session, Tensors, fixed_batch, refusal
 from edge_bench.measure.tflite_file import survey_file
 from edge_bench.records.artifact import TensorSpec
+from edge_bench.records.result import Placement
+
+# What the interpreter calls a node that a delegate runs, and where an operator runs that it left over.
+DELEGATE = "DELEGATE"
+BUILTIN = "built-in kernels"
 
 
 class InterpreterRuntime(Runtime):
@@ -35,6 +42,15 @@ class InterpreterRuntime(Runtime):
                 raise fixed_batch(model, resized, batch) from error
             raise self._refusal(model, error) from error
         return InterpreterSession(self.name, model, interpreter)
+
+    def profile(self, model: Path, *, threads: int, batch: int = 1) -> Profile:
+        """Tell which operators the delegate took; the Python interpreter tells no times."""
+        session = self.open(model, threads=threads, batch=batch)
+        assert isinstance(session, InterpreterSession)
+        return Profile(
+            placements=session.placements(),
+            notes=(f"{self.name} does not tell the times of its operators",),
+        )
 
     def _refusal(self, model: Path, error: BaseException) -> InvalidModel:
         refused = refusal(self.name, model, error)
@@ -73,6 +89,47 @@ class InterpreterSession(Session):
 
     def invoke(self) -> None:
         self._interpreter.invoke()
+
+    def placements(self) -> tuple[Placement, ...]:
+        """Return what XNNPACK took of the graph's operators, and what fell back from it."""
+        # The interpreter's list of nodes is its own, of no promised form.
+        return placements_of(self._interpreter._get_ops_details())
+
+
+def placements_of(nodes: Sequence[Mapping[str, Any]]) -> tuple[Placement, ...]:
+    """Return which operators of an interpreter's list of nodes a delegate runs, and which none does."""
+    taken = _taken(nodes)
+    own = [node for node in nodes if node["op_name"] != DELEGATE]
+    kinds = {
+        inside: Counter(str(node["op_name"]) for node in own if (node["index"] in taken) == inside)
+        for inside in (True, False)
+    }
+    told = [
+        Placement(where="XNNPACK", operators=dict(kinds[True])),
+        Placement(where=BUILTIN, operators=dict(kinds[False]), wanted=False),
+    ]
+    return tuple(one for one in told if one.operators)
+
+
+def _taken(nodes: Sequence[Mapping[str, Any]]) -> set[int]:
+    """Return the indices of the operators that stand for nothing any more: a delegate runs them.
+
+    A delegate's node reads the inputs of its part of the graph and writes its outputs, so the part is
+    what lies between them.
+    """
+    makers = {
+        int(tensor): node for node in nodes if node["op_name"] != DELEGATE for tensor in node["outputs"]
+    }
+    taken: set[int] = set()
+    for delegate in (node for node in nodes if node["op_name"] == DELEGATE):
+        given = {int(tensor) for tensor in delegate["inputs"]}
+        open_ends = [int(tensor) for tensor in delegate["outputs"]]
+        while open_ends:
+            maker = makers.get(open_ends.pop())
+            if maker is not None and maker["index"] not in taken:
+                taken.add(maker["index"])
+                open_ends += [int(tensor) for tensor in maker["inputs"] if int(tensor) not in given]
+    return taken
 
 
 def _resize(interpreter: Any, batch: int) -> int | None:

@@ -164,6 +164,13 @@ def check_and_weigh(job: Mapping[str, Any], _: Arrays) -> tuple[dict[str, Any], 
     return {"peak_memory_mb": peak_memory_mb(), "batched": bool(batched)}, {}
 
 
+def profile(job: Mapping[str, Any], _: Arrays) -> tuple[dict[str, Any], Arrays]:
+    """Answer where the time of an inference goes, as far as the runtime tells."""
+    threads, batch = int(job["threads"]), int(job["batch"])
+    told = _runtime(job).profile(Path(job["model"]), threads=threads, batch=batch)
+    return {"profile": to_document(told)}, {}
+
+
 def survey(job: Mapping[str, Any], _: Arrays) -> tuple[dict[str, Any], Arrays]:
     """Measure many small models in turns; answer the least of each one's round medians, in ms."""
     sessions = [_open(job, Path(model)) for model in job["models"]]
@@ -216,6 +223,7 @@ JOBS: dict[str, Callable[[Mapping[str, Any], Arrays], tuple[dict[str, Any], Arra
     "predict": predict,
     "time": time_model,
     "memory": check_and_weigh,
+    "profile": profile,
     "survey": survey,
     "turns": turns,
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,8 +15,18 @@ from edge_bench.errors import ConfigError, InvalidModel
 from edge_bench.measure.clock import Clock, MachineClock
 from edge_bench.measure.environment import UNAVAILABLE
 from edge_bench.records.artifact import Precision, TensorSpec
+from edge_bench.records.result import OperatorTime, Placement
 
 Tensors = Mapping[str, npt.NDArray[np.generic]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """Where the time of an inference goes: operators by share, where each ran, and what is not told."""
+
+    operators: tuple[OperatorTime, ...] = ()
+    placements: tuple[Placement, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Session(ABC):
@@ -79,6 +90,24 @@ class Runtime(ABC):
     @abstractmethod
     def version(self) -> str:
         """Return the version of the library behind this runtime."""
+
+    def profile(self, model: Path, *, threads: int, batch: int = 1) -> Profile:
+        """Run `model` in a session of its own that watches its operators; it is slowed by that.
+
+        What a runtime does not tell stands in the profile's notes; by default that is everything.
+
+        Raises:
+            InvalidModel: the file is no model this runtime accepts.
+        """
+        return Profile(notes=(f"{self.name} tells neither the times of its operators nor where they ran",))
+
+
+def by_share(operators: Iterable[OperatorTime]) -> tuple[OperatorTime, ...]:
+    """Return the operators with their shares of the time of all of them, the largest first."""
+    listed = list(operators)
+    total = sum(one.mean_ms for one in listed)
+    shared = [replace(one, share=one.mean_ms / total if total else 0.0) for one in listed]
+    return tuple(sorted(shared, key=lambda one: -one.share))
 
 
 def fixed_batch(model: Path, given: int, batch: int) -> ConfigError:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
 from edge_bench.errors import InvalidModel
+from edge_bench.measure.inputs import random_feeds
 from edge_bench.measure.onnx_file import survey_file
-from edge_bench.measure.runtimes import Runtime, Session, Tensors, fixed_batch, refusal
+from edge_bench.measure.runtimes import Profile, Runtime, Session, Tensors, by_share, fixed_batch, refusal
 from edge_bench.records.artifact import TensorSpec
+from edge_bench.records.result import OperatorTime, Placement
+from edge_bench.statistics import percentile
+
+KERNEL = "_kernel_time"
+PROFILED_RUNS = 50
 
 _DTYPES = {
     "float": "float32",
@@ -29,25 +41,77 @@ class OnnxRuntime(Runtime):
     delegate = "CPUExecutionProvider"
 
     def open(self, model: Path, *, threads: int, batch: int = 1) -> Session:
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.log_severity_level = 4
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        return _Session(model, self._session(model, _options(threads)), batch)
+
+    def profile(self, model: Path, *, threads: int, batch: int = 1) -> Profile:
+        """Tell each node's time and provider, from the library's own trace."""
+        options = _options(threads)
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(tempfile.mkdtemp()) / "trace")
+        opened = self._session(model, options)
+        session = _Session(model, opened, batch)
+        session.prepare(random_feeds(session.inputs, batch=batch))
+        for _ in range(PROFILED_RUNS):
+            session.invoke()
+        trace = Path(opened.end_profiling())
+        events = json.loads(trace.read_text(encoding="utf-8"))
+        shutil.rmtree(trace.parent, ignore_errors=True)
+        return profile_of(events, runs=PROFILED_RUNS)
+
+    def _session(self, model: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
         try:
-            session = onnxruntime.InferenceSession(
-                str(model), sess_options=options, providers=[self.delegate]
-            )
+            return onnxruntime.InferenceSession(str(model), sess_options=options, providers=[self.delegate])
         # The library raises a dozen classes that share no base but Exception.
         except Exception as error:
             raise refusal(self.name, model, error) from error
-        return _Session(model, session, batch)
 
     def version(self) -> str:
         return str(onnxruntime.__version__)
+
+
+def _options(threads: int) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    return options
+
+
+def profile_of(events: Sequence[Mapping[str, Any]], *, runs: int) -> Profile:
+    """Return what a trace of `runs` inferences tells; the first of them is left out.
+
+    `events` are those of the trace's JSON; a node's kernel time is one event an inference, in
+    microseconds, in the graph as the optimiser left it.
+    """
+    kernels: dict[tuple[str, str, str], list[float]] = {}
+    for event in events:
+        name = str(event.get("name", ""))
+        if event.get("cat") != "Node" or not name.endswith(KERNEL):
+            continue
+        told = event["args"]
+        node = (name.removesuffix(KERNEL), str(told["op_name"]), str(told.get("provider", "")))
+        kernels.setdefault(node, []).append(float(event["dur"]))
+    times = []
+    placed: dict[str, Counter[str]] = {}
+    for (name, kind, where), durations_us in kernels.items():
+        calls = max(1, len(durations_us) // runs)
+        warm = durations_us[calls:] or durations_us
+        # What disturbs the machine falls on whichever node runs: the median inference is without it.
+        totals_us = [sum(warm[start : start + calls]) for start in range(0, len(warm), calls)]
+        mean_ms = percentile(totals_us, 50) / 1e3
+        times.append(
+            OperatorTime(name=name, kind=kind, mean_ms=mean_ms, share=0.0, calls=calls, where=where)
+        )
+        placed.setdefault(where, Counter())[kind] += 1
+    placements = tuple(
+        Placement(where=where, operators=dict(kinds), wanted=where == OnnxRuntime.delegate)
+        for where, kinds in placed.items()
+    )
+    return Profile(operators=by_share(times), placements=placements)
 
 
 class _Session(Session):

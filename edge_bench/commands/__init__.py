@@ -75,7 +75,8 @@ class Context:
             TextColumn("ETA"),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=Console(stderr=True)) as progress:
+        # Once a second: what it draws takes CPU time from what may be being measured.
+        with Progress(*columns, console=Console(stderr=True), refresh_per_second=1) as progress:
             yield from progress.track(items, description=description, total=total)
 
 

@@ -106,6 +106,8 @@ def told(result: BenchmarkResult) -> list[str]:
         )
     if (moved := drift(result)) is not None:
         lines += [f"  {line}" for line in _drifted(result, moved)]
+    elif result.mode == "sustained":
+        lines.append("  too few points count to compare the end with the start: allow more seconds")
     lines += [f"  {line}" for line in (*profiled(result.operators), *placed(result.placements))]
     lines += [f"  note: {note}" for note in result.notes]
     return lines

@@ -32,6 +32,8 @@ from edge_bench.store import ResultStore
 
 MODES = "edge_bench.measure.modes"
 SCENARIOS = "edge_bench.measure.scenarios"
+# What takes longer than this is announced.
+LONG_S = 20
 V = TypeVar("V", Mode, Scenario)
 
 
@@ -182,6 +184,11 @@ def _bench(
 ) -> None:
     """Measure every combination, each stored at once; Ctrl-C ends it and keeps what there is."""
     jobs = list(_jobs(targets, plan))
+    seconds = plan.mode.max_seconds if plan.max_seconds is None else plan.max_seconds
+    if jobs and len(jobs) * seconds >= LONG_S:
+        context.say(
+            f"up to {len(jobs) * seconds:.0f} s of {plan.mode.name} runs; Ctrl-C keeps what there is"
+        )
     refused: set[tuple[Path, str | None]] = set()
     try:
         for target, runtime, threads in context.track(jobs, description="bench", total=len(jobs)):

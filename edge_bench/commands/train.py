@@ -66,13 +66,16 @@ class Train(Command):
 
 
 def data_table(given: str) -> dict[str, Any]:
-    """Return the `[data]` table that `--data` means: a kind, or a path whose kind shows.
+    """Return the `[data]` table that `--data` means: a kind, `kind:path`, or a path whose kind shows.
 
     Raises:
         ConfigError: neither a kind of data nor a folder.
     """
     path = Path(given).expanduser()
     kinds = variants.names(DATA)
+    kind, _, place = given.partition(":")
+    if kind in kinds and place:
+        return {"kind": kind, "path": str(Path(place).expanduser().absolute())}
     if path.is_dir():
         parquet = any(path.glob("*.parquet"))
         return {"kind": "cifar10" if parquet else "folder", "path": str(path.absolute())}

@@ -336,6 +336,21 @@ def test_a_sustained_result_shows_its_curve_and_says_how_the_end_differs(
     assert len(row["curve"]) >= 28 and row["curve"][0]["temperature_c"] == 40.0
 
 
+def test_a_sustained_result_of_a_few_seconds_says_that_it_cannot_compare(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = script(tmp_path, latencies_ms=[10.0])
+    assert main(["bench", str(file), "--mode", "sustained", "--max-seconds", "3", "--quiet"]) == 0
+    assert "too few points count" in capsys.readouterr().out
+
+
+def test_data_may_be_named_by_its_kind_and_its_path(tmp_path: Path) -> None:
+    from edge_bench.commands.train import data_table
+
+    assert data_table(f"cifar10:{tmp_path}") == {"kind": "cifar10", "path": str(tmp_path)}
+    assert data_table("digits") == {"kind": "digits"}
+
+
 def test_a_sparkline_has_a_bar_a_value_and_does_not_blow_up_what_is_flat() -> None:
     assert _bench_report.sparkline([1.0, 2.0, 3.0]) == "▁▅█"
     assert _bench_report.sparkline([10.0, 10.01, 10.0]) == "▁▁▁"

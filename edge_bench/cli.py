@@ -52,7 +52,7 @@ def _run(given: list[str]) -> int:
     shared = _Parser(prog="edge-bench", add_help=False, allow_abbrev=False)
     _shared(shared)
     options, given_command = shared.parse_known_args(given)
-    name = next((word for word in given_command if not word.startswith("-")), None)
+    name = _command_name(given_command)
     if name is None:
         _overview().parse_args(given)
         _overview().print_help()
@@ -65,7 +65,6 @@ def _run(given: list[str]) -> int:
     parser = _Parser(prog=f"edge-bench {name}", description=variants.summary(COMMANDS, _stem(name)))
     command.arguments(parser)
     _shared(parser)
-    given_command.remove(name)
     # Options may stand between names: `bench a.onnx --threads 2 b.onnx`.
     parser.parse_intermixed_args(given_command, options)
     home = Home(Path(options.home).expanduser().absolute()) if options.home else default_home()
@@ -75,6 +74,22 @@ def _run(given: list[str]) -> int:
     return outcome.status
 
 
+def _command_name(given: list[str]) -> str | None:
+    """Take the command's name out of `given` and return it.
+
+    A command of two words, such as `bench parity`, is the file `bench_parity.py`; its second word
+    stands right behind the first. Whoever has a file of that name writes `bench ./parity`.
+    """
+    place = next((place for place, word in enumerate(given) if not word.startswith("-")), None)
+    if place is None:
+        return None
+    words = given[place : place + 2]
+    if len(words) == 2 and _stem("_".join(words)) in variants.names(COMMANDS):
+        del given[place : place + 2]
+        return "-".join(words)
+    return given.pop(place)
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise errors.ConfigError(message, hint=f"{self.prog} --help")
@@ -82,7 +97,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _overview() -> argparse.ArgumentParser:
     listed = "\n".join(
-        f"  {name.replace('_', '-'):12}{variants.summary(COMMANDS, name)}"
+        f"  {name.replace('_', ' '):14}{variants.summary(COMMANDS, name)}"
         for name in variants.names(COMMANDS)
     )
     parser = _Parser(

@@ -13,7 +13,7 @@ import importlib.util
 import inspect
 import re
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from edge_bench.errors import MissingExtra, UnknownVariant
 
@@ -25,6 +25,7 @@ _DISTRIBUTIONS = {
     "pil": "pillow",
     "flatbuffers": "ai-edge-litert",
     "yaml": "pyyaml",
+    "mlperf_loadgen": "mlcommons-loadgen",
 }
 
 
@@ -48,6 +49,19 @@ def syntax(package: str, name: str, *, role: str) -> ast.Module:
     if stem not in (known := names(package)):
         raise UnknownVariant(role, name, known)
     return ast.parse((_folder(package) / f"{stem}.py").read_text(encoding="utf-8"))
+
+
+def stated(package: str, name: str, attribute: str, *, role: str = "variant") -> Any:
+    """Return the plain value of a class attribute that a variant's file states, without importing it.
+
+    Raises:
+        UnknownVariant: no such file; the nearest name is told.
+        TypeError: the file states no such attribute.
+    """
+    for node in ast.walk(syntax(package, name, role=role)):
+        if isinstance(node, ast.Assign) and any(ast.unparse(one) == attribute for one in node.targets):
+            return ast.literal_eval(node.value)
+    raise TypeError(f"{role} '{name}' states no {attribute}")
 
 
 def load(role: type[R], package: str, name: str) -> type[R]:

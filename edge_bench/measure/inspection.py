@@ -6,7 +6,6 @@ import ast
 import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from edge_bench import variants
 from edge_bench.errors import ConfigError, InvalidModel, RuntimeUnavailable
@@ -85,12 +84,12 @@ def formats(runtime: str) -> tuple[str, ...]:
     Raises:
         UnknownVariant: no such runtime; the nearest is told.
     """
-    return tuple(_stated(runtime, "formats"))
+    return tuple(variants.stated(RUNTIMES, runtime, "formats", role="runtime"))
 
 
 def precedence(runtime: str) -> int:
     """Return a runtime's place among the readers of a file, the least first, without importing it."""
-    return int(_stated(runtime, "precedence"))
+    return int(variants.stated(RUNTIMES, runtime, "precedence", role="runtime"))
 
 
 def missing_import(runtime: str) -> str:
@@ -103,14 +102,6 @@ def missing_import(runtime: str) -> str:
             if importlib.util.find_spec(name) is None:
                 return name
     return ""
-
-
-def _stated(runtime: str, attribute: str) -> Any:
-    """Return the plain value of a class attribute that a runtime's file states."""
-    for node in ast.walk(variants.syntax(RUNTIMES, runtime, role="runtime")):
-        if isinstance(node, ast.Assign) and any(ast.unparse(one) == attribute for one in node.targets):
-            return ast.literal_eval(node.value)
-    raise TypeError(f"runtime '{runtime}' states no {attribute}")
 
 
 def _check_tflite(model: Path) -> None:

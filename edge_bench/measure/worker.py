@@ -17,6 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from edge_bench.documents import from_document, to_document
 from edge_bench.errors import EdgeBenchError, InvalidModel
 from edge_bench.measure.inputs import dequantized, quantized, random_feeds
 from edge_bench.measure.inspection import RUNTIMES
+from edge_bench.measure.peers import PEERS, Assignment, Peer
 from edge_bench.measure.runtimes import Runtime, Session, refusal
 from edge_bench.measure.timing import Plan, measure, undisturbed
 from edge_bench.measure.turns import take_turns
@@ -195,6 +197,17 @@ def turns(job: Mapping[str, Any], _: Arrays) -> tuple[dict[str, Any], Arrays]:
     return {}, {}
 
 
+def peer(job: Mapping[str, Any], _: Arrays) -> tuple[dict[str, Any], Arrays]:
+    """Let another program measure the model; what it and its own children use is no other work."""
+    cls = variants.load(Peer, PEERS, job["peer"])
+    before = witness()
+    report = cls().measure(from_document(Assignment, job["assignment"]))
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    after = witness()
+    after = replace(after, own_s=after.own_s + used.ru_utime + used.ru_stime)
+    return {"report": to_document(report), "observed": to_document(between(before, after))}, {}
+
+
 def check_outputs(outputs: Mapping[str, npt.NDArray[Any]]) -> None:
     """Raise `InvalidModel` unless there are outputs and all of them are finite numbers."""
     if not outputs:
@@ -226,6 +239,7 @@ JOBS: dict[str, Callable[[Mapping[str, Any], Arrays], tuple[dict[str, Any], Arra
     "profile": profile,
     "survey": survey,
     "turns": turns,
+    "peer": peer,
 }
 
 

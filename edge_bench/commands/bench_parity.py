@@ -20,7 +20,7 @@ class BenchParity(Command):
     """`edge-bench bench parity FILE`. OpenVINO runs its own kernels: its ratio compares runtimes."""
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("file", metavar="FILE", help="a .onnx or .tflite file, or a stored artifact's id")
+        parser.add_argument("file", metavar="FILE", help="a .onnx or .tflite file, or an artifact's id")
         parser.add_argument("--runtime", metavar="R", help="ours; default: the one that reads the ending")
         parser.add_argument("--threads", type=int, default=1, help="of every program (default: 1)")
         parser.add_argument(

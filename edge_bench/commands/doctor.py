@@ -39,8 +39,8 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "dashboard": ("choose", "dashboard"),
     "quickstart": ("choose", "digits", "export", "train"),
 }
-# Needs any runtime, whichever extra brings it.
-MEASURES = "bench"
+# Need any runtime, whichever extra brings it.
+MEASURES = ("bench", "bench_parity", "check", "compare")
 LOAD_SECONDS = 120
 _LOAD = (
     "import sys; sys.path.append(sys.argv[1]); from edge_bench import variants; "
@@ -216,10 +216,10 @@ def _commands(
     for name in variants.names(COMMANDS):
         missing = [extra for extra in NEEDS.get(name, ()) if extra not in installed]
         install = _install(missing) if missing else ""
-        if name == MEASURES and not measures:
+        if name in MEASURES and not measures:
             usual = {readers(ending)[0] for one in runtimes for ending in formats(one["runtime"])}
             install = " or ".join(one["install"] for one in runtimes if one["runtime"] in usual)
-        works = not missing and (name != MEASURES or measures)
+        works = not missing and (name not in MEASURES or measures)
         found.append({"command": name.replace("_", "-"), "works": works, "install": install})
     return found
 

@@ -91,7 +91,9 @@ def regression(found: Comparison, allowed: float) -> Check:
     check = at_most(
         f"latency over {found.a.model.name}", "×", 1 + allowed, ratio.middle, low=ratio.low, high=ratio.high
     )
-    return check if ratio.low is not None else replace(check, reason=f"too few launches: {found.stopped_by}")
+    if ratio.low is None:
+        return replace(check, reason=f"too few launches: {found.stopped_by}")
+    return check
 
 
 def stored_regression(
@@ -126,6 +128,4 @@ def overall(checks: Iterable[Check]) -> Judgement:
 def _if_clean(check: Check, result: BenchmarkResult) -> Check:
     if result.verdict == "clean":
         return check
-    return replace(
-        check, judgement="too noisy to say", reason=f"{result.verdict}: {result.verdict_cause}"
-    )
+    return replace(check, judgement="too noisy to say", reason=f"{result.verdict}: {result.verdict_cause}")

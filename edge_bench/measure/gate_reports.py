@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Sequence
 from xml.etree import ElementTree
@@ -62,7 +63,8 @@ def markdown(model: str, checks: Sequence[Check], *, notes: Sequence[str] = (), 
 def sentence(check: Check) -> str:
     """Return a check in a line."""
     cause = f" ({check.reason})" if check.reason else ""
-    return f"{check.judgement}: {check.name} {_measured(check)}, at most {check.limit:.4g} {check.unit}{cause}"
+    limit = f"at most {check.limit:.4g} {check.unit}"
+    return f"{check.judgement}: {check.name} {_measured(check)}, {limit}{cause}"
 
 
 def _measured(check: Check) -> str:
@@ -80,5 +82,5 @@ def _xml(text: str) -> str:
 
 def _cell(text: str) -> str:
     """Return a text that stays one cell and draws no markup: names of files come from anywhere."""
-    one_line = " ".join(text.encode("utf-8", "replace").decode().split())
-    return re.sub(r"([\\`*_{}\[\]<>|])", r"\\\1", one_line)
+    one_line = html.escape(" ".join(text.encode("utf-8", "replace").decode().split()), quote=False)
+    return re.sub(r"([\\`*_{}\[\]|])", r"\\\1", one_line)

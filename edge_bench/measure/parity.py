@@ -17,7 +17,7 @@ from edge_bench.measure.peers import PEERS, Assignment, Report
 from edge_bench.measure.ratios import Ratio, ratio
 from edge_bench.measure.sandbox import describe, run_job
 from edge_bench.measure.timing import Plan
-from edge_bench.measure.verdict import OTHERS, STEAL, judge
+from edge_bench.measure.verdict import judge
 from edge_bench.measure.witness import Observed
 from edge_bench.records import THIS_PROGRAM, TimingBlock
 from edge_bench.statistics import percentile
@@ -173,7 +173,7 @@ def _ours(job: Mapping[str, object], seconds: float) -> Turn:
     told = run_job("time", asked, timeout_s=SETUP_S + seconds).document
     blocks = from_document(tuple[TimingBlock, ...], told["blocks"], where="blocks")
     observed = from_document(Observed, told["observed"], where="observed")
-    verdict, cause = judge(blocks, observed, precision=plan.precision)
+    verdict, _ = judge(blocks, observed, precision=plan.precision)
     latencies = [ns / 1e6 for block in blocks if block.counted for ns in block.latencies_ns]
     report = Report(
         p50_ms=percentile(latencies, 50),
@@ -181,7 +181,7 @@ def _ours(job: Mapping[str, object], seconds: float) -> Turn:
         said=verdict,
         version=str(told["runtime_version"]),
     )
-    return Turn(report=report, reason=cause if verdict in ("noisy", "throttled") else "")
+    return Turn(report=report, reason=_reason(blocks, observed))
 
 
 def _theirs(name: str, assignment: Assignment) -> Turn:
@@ -189,13 +189,10 @@ def _theirs(name: str, assignment: Assignment) -> Turn:
     # A program of others may measure for longer than it was asked to.
     told = run_job("peer", job, timeout_s=SETUP_S + 10 * assignment.seconds).document
     observed = from_document(Observed, told["observed"], where="observed")
-    return Turn(report=from_document(Report, told["report"], where="report"), reason=_disturbance(observed))
+    return Turn(report=from_document(Report, told["report"], where="report"), reason=_reason([], observed))
 
 
-def _disturbance(observed: Observed) -> str:
-    """Say what disturbed a program that we cannot look into; nothing, if the machine tells nothing."""
-    if (observed.steal or 0.0) > STEAL:
-        return f"the host took {observed.steal:.0%} of the CPU time"
-    if (observed.others or 0.0) > OTHERS:
-        return f"other work used {observed.others:.0%} of the machine's CPUs"
-    return ""
+def _reason(blocks: Sequence[TimingBlock], observed: Observed) -> str:
+    """Say what disturbed a turn; of a program that shows no blocks, as far as the machine tells."""
+    verdict, cause = judge(blocks, observed, precision=1.0)
+    return cause if verdict in ("noisy", "throttled") else ""

@@ -78,7 +78,7 @@ def main() -> int:
         bar("p50 against litert-benchmark or a bare loop, worst model", AGREEMENT, worst, "of p50"),
         bar(
             "harness overhead a call",
-            OVERHEAD_US + OVERHEAD_SHARE * fastest_us,
+            allowed_us,
             overhead["median_us"],
             "µs",
         ),

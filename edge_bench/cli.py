@@ -61,7 +61,7 @@ def _run(given: list[str]) -> int:
     # The command's package imports the store; the overview above must answer without that.
     from edge_bench.commands import Command, Context
 
-    command = variants.load(Command, COMMANDS, name)()
+    command = variants.load(Command, COMMANDS, name.replace(" ", "_"))()
     parser = _Parser(prog=f"edge-bench {name}", description=variants.summary(COMMANDS, _stem(name)))
     command.arguments(parser)
     _shared(parser)
@@ -86,7 +86,7 @@ def _command_name(given: list[str]) -> str | None:
     words = given[place : place + 2]
     if len(words) == 2 and _stem("_".join(words)) in variants.names(COMMANDS):
         del given[place : place + 2]
-        return "-".join(words)
+        return " ".join(words)
     return given.pop(place)
 
 
@@ -138,4 +138,4 @@ def _print(text: str) -> None:
 
 
 def _stem(name: str) -> str:
-    return name.replace("-", "_")
+    return name.replace("-", "_").replace(" ", "_")

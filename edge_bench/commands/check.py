@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -219,7 +219,7 @@ def _bench(
             min_runs=runs_needed(99, above=TAIL_RUNS_ABOVE) if tail else None,
             max_seconds=options.max_seconds,
             artifact=target.artifact,
-            waiting=lambda: context.say("waiting for another benchmark on this machine to end"),
+            waiting=_waiting(context),
         )
     except CutShort as cut:
         store.add(cut.result)
@@ -237,7 +237,11 @@ def _compare(options: argparse.Namespace, baseline: Target, target: Target, cont
     plan = ComparisonPlan(
         precision=max(0.005, min(0.02, options.max_regression / 4)), max_seconds=options.compare_seconds
     )
-    return compare(a, b, home=context.home, plan=plan)
+    return compare(a, b, home=context.home, plan=plan, waiting=_waiting(context))
+
+
+def _waiting(context: Context) -> Callable[[], None]:
+    return lambda: context.say("waiting for another benchmark on this machine to end")
 
 
 def _against(

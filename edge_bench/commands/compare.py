@@ -111,7 +111,7 @@ def sides(options: argparse.Namespace, context: Context) -> tuple[Side, Side]:
 
 
 def document(found: Comparison) -> dict[str, Any]:
-    """Return a comparison as a document, every raw block included."""
+    """Return a comparison as a document, every raw block included; without an interval, no answer."""
     ends = (("a", found.a, found.p50_a_ms), ("b", found.b, found.p50_b_ms))
     return {
         **{
@@ -123,7 +123,7 @@ def document(found: Comparison) -> dict[str, Any]:
             }
             for name, side, p50_ms in ends
         },
-        "answer": found.answer,
+        "answer": None if found.ratio.low is None else found.answer,
         "ratio": found.ratio.middle,
         "ratio_low": found.ratio.low,
         "ratio_high": found.ratio.high,
@@ -142,7 +142,9 @@ def document(found: Comparison) -> dict[str, Any]:
 def told(found: Comparison) -> str:
     """Return a comparison in words, never more than its interval says."""
     a, b = _labels(found.a, found.b)
-    if found.answer == "no difference seen":
+    if found.ratio.low is None:
+        first = f"too few launches to say which of {a} and {b} is faster"
+    elif found.answer == "no difference seen":
         first = f"no difference seen between {a} and {b}"
         if found.ratio.within(found.margin):
             first += f": if there is one, it is below {found.margin:.1%}"

@@ -96,7 +96,7 @@ def test_a_model_that_crashes_is_status_6_and_still_leaves_its_reports(tmp_path:
 def test_a_baseline_model_is_measured_in_turns(
     milliseconds: float, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def short(a: Side, b: Side, *, home: Home, plan: ComparisonPlan) -> Comparison:
+    def short(a: Side, b: Side, *, home: Home, plan: ComparisonPlan, waiting: Any) -> Comparison:
         assert (a.model.name, b.model.name) == ("old.scripted", "new.scripted")
         return compare(a, b, home=home, plan=ComparisonPlan(min_launches=6, rounds=2, max_seconds=300))
 

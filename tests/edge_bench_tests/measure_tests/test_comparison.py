@@ -145,6 +145,8 @@ def test_a_difference_within_the_margin_is_none(compared: Comparison) -> None:
         "no difference seen between old.scripted and new.scripted: if there is one, it is below 1.0%"
         in said
     )
+    few = Ratio(middle=0.5, low=None, high=None)
+    assert told(replace(compared, ratio=few)).startswith("too few launches to say")
     wide = replace(tiny, high=1.07)
     assert "if there is one" not in told(replace(compared, ratio=wide, answer=wide.answer(0.01)))
 
@@ -161,6 +163,7 @@ def test_ctrl_c_ends_the_command_with_130_and_what_there_is(
     assert main(["compare", str(side.model), str(side.model), "--json"]) == 130
     said = json.loads(capsys.readouterr().out)
     assert said["interrupted"] and said["ratio_low"] is None and said["rounds"] >= 1
+    assert said["answer"] is None, "one launch says nothing"
 
 
 def test_too_little_time_for_an_interval_is_status_4_with_the_seconds_that_would_do(

@@ -65,6 +65,13 @@ def test_a_crash_is_laid_on_the_model_that_crashed(tmp_path: Path, home: Home) -
             compare(one, other, home=home, plan=SHORT)
 
 
+def test_a_model_that_dies_between_turns_is_named(tmp_path: Path, home: Home) -> None:
+    a = script(tmp_path, "fine", latencies_ms=[1.0])
+    b = script(tmp_path, "dies", latencies_ms=[1.0], crash="SIGSEGV", crash_at=150)
+    with pytest.raises(ModelCrashed, match=r"'dies\.scripted': .*SIGSEGV"):
+        compare(a, b, home=home, plan=replace(SHORT, rounds=8))
+
+
 def test_an_interrupted_comparison_compares_what_there_is(tmp_path: Path, home: Home) -> None:
     a, b = script(tmp_path, "a", latencies_ms=[2.0]), script(tmp_path, "b", latencies_ms=[1.0])
 

@@ -7,6 +7,7 @@ is told the same way everywhere: where it stands, what was given, what would wor
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import types
@@ -17,6 +18,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 from edge_bench.errors import ConfigError, did_you_mean
 
 T = TypeVar("T")
+_SCALARS = (int, float, str, bool)
 
 
 def to_document(value: Any) -> Any:
@@ -25,6 +27,9 @@ def to_document(value: Any) -> Any:
     Leaving None out keeps the document, and so the digest, of a record stable when a later
     version of its class gains an optional field.
     """
+    # First, since most of what a result holds are thousands of latencies.
+    if type(value) in _SCALARS:
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         named = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
         return {name: to_document(item) for name, item in named if item is not None}
@@ -92,7 +97,7 @@ def _build(kind: Any, given: Any, where: str) -> Any:
 
 def _build_dataclass(kind: type, given: Any, where: str) -> Any:
     _expect(given, (dict,), "a table", where)
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
     for key in given:
         if key not in fields:
@@ -120,6 +125,10 @@ def _build_dataclass(kind: type, given: Any, where: str) -> Any:
     return kind(**built)
 
 
+# Evaluating annotations takes longer than reading a block of latencies.
+_hints = functools.lru_cache(typing.get_type_hints)
+
+
 def _required(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
@@ -141,6 +150,9 @@ def _build_union(arguments: tuple[Any, ...], given: Any, where: str) -> Any:
 def _build_tuple(arguments: tuple[Any, ...], given: Any, where: str) -> tuple[Any, ...]:
     _expect(given, (list, tuple), "a list", where)
     if len(arguments) == 2 and arguments[1] is Ellipsis:
+        # Thousands of latencies: what is of the right type already needs no closer look.
+        if arguments[0] in _SCALARS and set(map(type, given)) <= {arguments[0]}:
+            return tuple(given)
         arguments = (arguments[0],) * len(given)
     if len(arguments) != len(given):
         raise ConfigError(f"{where} has {len(given)} entries; it must have {len(arguments)}")

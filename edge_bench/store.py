@@ -94,8 +94,10 @@ class ResultStore:
         Raises:
             StoreError: the database refused (full or read-only disk, no such server).
         """
+        # Written out before the transaction: a large result holds up no other writer meanwhile.
+        documents = [canonical_json(record) for record in records]
         with nullcontext(within) if within is not None else self.transaction() as connection:
-            for record in records:
+            for record, document in zip(records, documents, strict=True):
                 kind = next(name for name, of in KINDS.items() if isinstance(record, of))
                 connection.execute(
                     sa.delete(_RECORDS).where(_RECORDS.c.kind == kind, _RECORDS.c.id == record.id)
@@ -106,7 +108,7 @@ class ResultStore:
                         id=record.id,
                         device=getattr(record, "device", None),
                         version=VERSION,
-                        document=canonical_json(record),
+                        document=document,
                     )
                 )
 

@@ -2,4 +2,5 @@
 
 # Here, since commands must know them before they load torch.
 FORMATS = "converters.formats"
+SOURCES = "converters.sources"
 PRECISIONS = ("fp32", "int8")

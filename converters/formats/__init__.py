@@ -10,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from torch.export import ExportedProgram
 
-from edge_bench.errors import ConversionError, UnsupportedOperator
-
 
 class Converter(ABC):
     """Writes a `torch.export` program (one float32 input [batch, channels, size, size], logits
@@ -46,18 +44,3 @@ class Converter(ABC):
     @abstractmethod
     def layout(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return prepared inputs [n, channels, size, size] in the layout that the file takes."""
-
-
-def failed(format: str, error: Exception) -> ConversionError:
-    """Return the error that says why a library could not convert, unsupported operators apart.
-
-    The library's own first cause is told; what it raised around that is advice on its own bugs.
-    """
-    cause: BaseException = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    told = lines[0] if lines else type(cause).__name__
-    if "No ONNX function found" in told or "Lowering not found" in told:
-        return UnsupportedOperator(f"the network has an operator without a form in {format}: {told}")
-    return ConversionError(f"the network cannot be converted to {format}: {told}")

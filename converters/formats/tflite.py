@@ -12,7 +12,8 @@ from torch.export import ExportedProgram
 
 from converters import quantization
 from converters.chatter import silenced
-from converters.formats import Converter, failed
+from converters.failures import failed
+from converters.formats import Converter
 
 with silenced():
     import litert_torch

@@ -30,7 +30,7 @@ from dashboard.frames import (
 from dashboard.stored import Stored, candidates_of, escaped, frame_of
 from dashboard.views import View
 from edge_bench.choose import pick as choosing
-from edge_bench.choose.card import model_card
+from edge_bench.choose.card import model_card, seen
 from edge_bench.choose.snippet import run_script
 from edge_bench.errors import NoCandidate
 from edge_bench.files import Home
@@ -240,7 +240,7 @@ def _files(
 def _papers(picked: choosing.Pick, artifact: Artifact, path: Path, records: Stored) -> None:
     """Offer the model card, and a script that runs the file."""
     subnet = next((subnet for subnet in records.subnets if subnet.id == artifact.subnet), None)
-    if subnet is None:
+    if subnet is None and artifact.preprocessing is None:
         return
     one = picked.recommended
     newest = choosing.newest_results(records.results, one.device)
@@ -253,7 +253,7 @@ def _papers(picked: choosing.Pick, artifact: Artifact, path: Path, records: Stor
     )
     _download(
         "Script that runs it",
-        lambda: run_script(artifact, subnet.preprocessing, file=path.name),
+        lambda: run_script(artifact, seen(artifact, subnet), file=path.name),
         "run_model.py",
         key="script",
     )

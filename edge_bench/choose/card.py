@@ -5,34 +5,52 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge_bench.choose.pick import Pick, told_quality
-from edge_bench.records import Artifact, BenchmarkResult, Candidate, Metric, Subnet
+from edge_bench.errors import NoCandidate
+from edge_bench.records import Artifact, BenchmarkResult, Candidate, Metric, Preprocessing, Subnet
 
 FORMATS = {"onnx": "ONNX", "tflite": "TFLite"}
 
 
-def model_card(pick: Pick, artifact: Artifact, subnet: Subnet, result: BenchmarkResult | None) -> str:
+def model_card(
+    pick: Pick, artifact: Artifact, subnet: Subnet | None, result: BenchmarkResult | None
+) -> str:
     """Return the card in Markdown.
 
     Args:
         pick: the recommendation and its reasons.
         artifact: the picked file.
-        subnet: the network that it was exported from.
+        subnet: the network that it was exported from; None of a file made elsewhere.
         result: the measurement that the latency comes from, ours or imported; None where it is predicted.
     """
+    task = subnet.task if subnet else "image_classification"
     sections = [
         f"# {artifact.name}",
         f"{FORMATS[artifact.format]} file, {artifact.precision}, {artifact.size_bytes / 1000:.1f} kB, for "
-        f"{subnet.task.replace('_', ' ')} with {len(artifact.class_names)} classes.",
+        f"{task.replace('_', ' ')} with {len(artifact.class_names)} classes.",
         "## Quality\nMeasured by running this file, one example at a time.\n\n"
         + _metrics(artifact.metrics),
         "## Speed\n" + _speed(pick.recommended, result),
         "## Why this one\n" + "\n".join(f"- {reason}" for reason in pick.reasons),
-        "## Input and output\n" + _ends(artifact, subnet),
+        "## Input and output\n" + _ends(artifact, seen(artifact, subnet)),
         "## Origin\n" + _origin(artifact, subnet),
     ]
     if pick.alternatives:
         sections.append("## What else was near\n" + _alternatives(pick.alternatives))
     return "\n\n".join(sections) + "\n"
+
+
+def seen(artifact: Artifact, subnet: Subnet | None) -> Preprocessing:
+    """Return how images become the file's inputs: as the file's record says, else as its network's.
+
+    Raises:
+        NoCandidate: neither says; such a file has no quality either.
+    """
+    used = artifact.preprocessing or (subnet.preprocessing if subnet else None)
+    if used is None:
+        raise NoCandidate(
+            f"how '{artifact.name}' takes images is not known", hint="edge-bench import --data"
+        )
+    return used
 
 
 def _metrics(metrics: Sequence[Metric]) -> str:
@@ -73,8 +91,7 @@ def _speed(chosen: Candidate, result: BenchmarkResult | None) -> str:
     )
 
 
-def _ends(artifact: Artifact, subnet: Subnet) -> str:
-    used = subnet.preprocessing
+def _ends(artifact: Artifact, used: Preprocessing) -> str:
     lines = [
         f"- {word} `{end.name}`: {end.dtype} {['any' if size is None else size for size in end.shape]}"
         + (f", real = {end.scale:.6g} × (raw − {end.zero_point})" if end.scale is not None else "")
@@ -89,7 +106,16 @@ def _ends(artifact: Artifact, subnet: Subnet) -> str:
     return "\n".join(lines)
 
 
-def _origin(artifact: Artifact, subnet: Subnet) -> str:
+def _origin(artifact: Artifact, subnet: Subnet | None) -> str:
+    if subnet is None:
+        return "\n".join(
+            [
+                "- Made elsewhere and imported: who trained it, on what, and under which licence is not "
+                "known here.",
+                f"- Its quality was measured on `{dict(artifact.data or {})}`.",
+                f"- SHA-256 `{artifact.digest}`, imported {artifact.created}.",
+            ]
+        )
     lines = [
         f"- Subnet `{subnet.id}` of run `{subnet.run}` ({subnet.technique}), space `{subnet.space.name}`.",
         f"- {subnet.params:,} parameters, {subnet.macs:,} multiply-accumulates an image.",

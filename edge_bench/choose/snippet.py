@@ -6,6 +6,7 @@ import json
 from string import Template
 
 from edge_bench.records import Artifact, Preprocessing
+from edge_bench.records.layout import image_layout
 
 _SCRIPT = Template('''"""Classify images with $file: python run_model.py IMAGE…   (pip install $packages)"""
 
@@ -42,7 +43,7 @@ _ONNX = """session = onnxruntime.InferenceSession(str(Path(__file__).with_name("
 
 
 def run(image):
-    return session.run(None, {session.get_inputs()[0].name: image})[0][0]
+    return session.run(None, {session.get_inputs()[0].name: image.astype(np.$dtype)})[0][0]
 """
 
 _TFLITE = """interpreter = Interpreter(str(Path(__file__).with_name("$file")))
@@ -51,13 +52,15 @@ GIVEN, ANSWERED = interpreter.get_input_details()[0], interpreter.get_output_det
 
 
 def run(image):
-    if GIVEN["dtype"] == np.int8:
+    if GIVEN["quantization"][0]:
         scale, zero_point = GIVEN["quantization"]
-        image = np.clip(np.round(image / scale) + zero_point, -128, 127).astype(np.int8)
+        limits = np.iinfo(GIVEN["dtype"])
+        image = np.clip(np.round(image / scale) + zero_point, limits.min, limits.max)
+    image = image.astype(GIVEN["dtype"])
     interpreter.set_tensor(GIVEN["index"], image)
     interpreter.invoke()
     logits = interpreter.get_tensor(ANSWERED["index"])[0].astype(np.float32)
-    if ANSWERED["dtype"] == np.int8:
+    if ANSWERED["quantization"][0]:
         scale, zero_point = ANSWERED["quantization"]
         logits = (logits - zero_point) * scale
     return logits
@@ -70,6 +73,9 @@ def run_script(artifact: Artifact, preprocessing: Preprocessing, *, file: str) -
     It prepares images as `edge_bench.data.prepare` does, and needs numpy, Pillow and one runtime.
     """
     onnx = artifact.format == "onnx"
+    layout = image_layout(artifact.inputs[0], format=artifact.format) if artifact.inputs else None
+    last = layout.channels_last if layout else not onnx
+    dtype = artifact.inputs[0].dtype if artifact.inputs else "float32"
     normalized = "(pixels - MEAN) / STD"
     return _SCRIPT.substitute(
         file=file,
@@ -81,7 +87,7 @@ def run_script(artifact: Artifact, preprocessing: Preprocessing, *, file: str) -
         channels=preprocessing.channels,
         mean=list(preprocessing.mean),
         std=list(preprocessing.std),
-        layout="1, channels, size, size" if onnx else "1, size, size, channels",
-        arranged=f"({normalized}).transpose(2, 0, 1)[None]" if onnx else f"({normalized})[None]",
-        run=Template(_ONNX if onnx else _TFLITE).substitute(file=file),
+        layout="1, size, size, channels" if last else "1, channels, size, size",
+        arranged=f"({normalized})[None]" if last else f"({normalized}).transpose(2, 0, 1)[None]",
+        run=Template(_ONNX if onnx else _TFLITE).substitute(file=file, dtype=dtype),
     )

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 from edge_bench.choose import pick as choosing
-from edge_bench.choose.card import model_card
+from edge_bench.choose.card import model_card, seen
 from edge_bench.choose.snippet import run_script
 from edge_bench.commands import Command, Context, Outcome, table
 from edge_bench.commands.export import export_subnets, subnets_of
+from edge_bench.commands.train import data_table
+from edge_bench.data import data_name
 from edge_bench.errors import ConfigError, NoCandidate, did_you_mean
 from edge_bench.files import explained
 from edge_bench.records import (
@@ -54,6 +56,11 @@ class Pick(Command):
         )
         parser.add_argument("--run", help="the run to choose from (default: the newest)")
         parser.add_argument(
+            "--data",
+            metavar="KIND_OR_FOLDER",
+            help="choose among what was measured on this data (default: the run's)",
+        )
+        parser.add_argument(
             "--output", type=Path, metavar="FOLDER", help="default: picks/<name> under the home folder"
         )
 
@@ -63,12 +70,15 @@ class Pick(Command):
             max_size_mb=_positive("--max-size-mb", options.max_size_mb),
             max_peak_memory_mb=_positive("--max-peak-memory-mb", options.max_peak_memory_mb),
         )
-        known = _Known.read(context, options.run, options.device)
+        data = data_name(data_table(options.data)) if options.data else None
+        known = _Known.read(context, options.run, data, options.device)
+        if known.left_out:
+            context.say(f"left out, with no quality known on {known.data}: {', '.join(known.left_out)}")
         picked = choosing.pick(known.candidates(), budget, preset=options.preset)
         while picked.recommended.artifact is None:
             # The file's own accuracy may differ from the network's, and then another one may win.
             _export(picked.recommended, known, context)
-            known = _Known.read(context, options.run, options.device)
+            known = _Known.read(context, options.run, data, options.device)
             picked = choosing.pick(known.candidates(), budget, preset=options.preset)
         folder = options.output or context.home.picks / picked.recommended.name
         document = {
@@ -84,22 +94,34 @@ class Pick(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class _Known:
-    """What the store holds of one run and one device."""
+    """What the store holds of one device, and of one run or what was measured on the same data.
+
+    `left_out` names the files made elsewhere whose quality on that data is not known.
+    """
 
     device: str
+    data: str
+    left_out: Sequence[str]
     subnets: Sequence[Subnet]
     artifacts: Sequence[Artifact]
     results: Sequence[BenchmarkResult]
     predictors: Sequence[FittedPredictor]
 
     @classmethod
-    def read(cls, context: Context, run: str | None, device: str) -> _Known:
+    def read(cls, context: Context, run: str | None, data: str | None, device: str) -> _Known:
         with context.store() as store:
             subnets, artifacts = store.subnets(), store.artifacts()
             results, predictors = store.results(), store.predictors()
-        if not subnets:
-            raise NoCandidate("there is nothing to pick from", hint="edge-bench quickstart")
-        of_run = subnets_of(subnets, run)
+        strangers = [artifact for artifact in artifacts if artifact.subnet is None]
+        judged = [artifact for artifact in strangers if artifact.data]
+        alike = [one for one in subnets if data in (None, data_name(one.data))]
+        if not subnets and not judged:
+            raise NoCandidate(
+                "there is nothing to pick from", hint="edge-bench quickstart, or import --data"
+            )
+        of_run = subnets_of(alike, run) if alike or run else []
+        told = data or data_name(of_run[-1].data if of_run else judged[-1].data or {})
+        fitting = [one.id for one in judged if data_name(one.data or {}) == told]
         devices = sorted(
             {THIS_MACHINE} | {one.device for one in results} | {one.device for one in predictors}
         )
@@ -112,8 +134,10 @@ class _Known:
         ids = {subnet.id for subnet in of_run}
         return cls(
             device=device,
+            data=told,
+            left_out=[one.name for one in strangers if one.id not in fitting],
             subnets=of_run,
-            artifacts=[artifact for artifact in artifacts if artifact.subnet in ids],
+            artifacts=[one for one in artifacts if one.subnet in ids or one.id in fitting],
             results=[result for result in results if result.device == device],
             predictors=[one for one in predictors if one.device == device],
         )
@@ -129,14 +153,14 @@ class _Known:
             )
         return found
 
-    def subnet(self, identity: str | None) -> Subnet:
-        return next(subnet for subnet in self.subnets if subnet.id == identity)
+    def subnet(self, identity: str | None) -> Subnet | None:
+        return next((subnet for subnet in self.subnets if subnet.id == identity), None)
 
 
 def _export(candidate: Candidate, known: _Known, context: Context) -> None:
-    subnet = known.subnet(candidate.subnet)
+    subnets = [one for one in known.subnets if one.id == candidate.subnet]
     _, failures = export_subnets(
-        context, [subnet], formats=[candidate.format], precisions=[candidate.precision]
+        context, subnets, formats=[candidate.format], precisions=[candidate.precision]
     )
     for error in failures.values():
         raise error
@@ -158,11 +182,10 @@ def _write(
         with tempfile.TemporaryDirectory(prefix=".pick-", dir=folder.parent) as named:
             fresh, old = Path(named) / "new", Path(named) / "old"
             fresh.mkdir()
-            model = f"model.{artifact.format}"
-            shutil.copyfile(context.home.absolute(artifact.file), fresh / model)
+            model = _copied(context.home.absolute(artifact.file), artifact, fresh)
             texts = {
                 "model_card.md": model_card(picked, artifact, subnet, result),
-                "run_model.py": run_script(artifact, subnet.preprocessing, file=model),
+                "run_model.py": run_script(artifact, seen(artifact, subnet), file=model),
                 "pick.json": json.dumps(document, indent=2, ensure_ascii=False) + "\n",
             }
             for name, text in texts.items():
@@ -171,6 +194,17 @@ def _write(
                 folder.rename(old)
             fresh.rename(folder)
     return [folder / name for name in (model, *texts)]
+
+
+def _copied(file: Path, artifact: Artifact, folder: Path) -> str:
+    """Copy the model, and the weights that lie beside it under names it knows; return its name there."""
+    beside = [one for one in file.parent.rglob("*") if one.is_file() and one != file]
+    if artifact.subnet is not None or not beside:
+        model = f"model.{artifact.format}"
+        shutil.copyfile(file, folder / model)
+        return model
+    shutil.copytree(file.parent, folder, dirs_exist_ok=True)
+    return file.name
 
 
 def _row(candidate: Candidate) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from edge_bench import errors
 from edge_bench.documents import from_document
 from edge_bench.errors import ModelCrashed
 from edge_bench.measure.inspection import check_model
-from edge_bench.records.artifact import TensorSpec
+from edge_bench.records.artifact import Precision, TensorSpec
 
 Floats = npt.NDArray[np.float32]
 Specs = tuple[TensorSpec, ...]
@@ -53,6 +53,15 @@ class Answer:
 
     document: dict[str, Any]
     arrays: dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stated:
+    """The inputs and outputs of a model file, and the precision of its arithmetic."""
+
+    inputs: Specs
+    outputs: Specs
+    precision: Precision
 
 
 def predict(
@@ -83,16 +92,21 @@ def predict(
 
 
 def describe(model: Path, *, runtime: str) -> tuple[Specs, Specs]:
-    """Return the inputs and outputs that a model file states.
+    """Return the inputs and outputs that a model file states; `stated` tells the precision too."""
+    told = stated(model, runtime=runtime)
+    return told.inputs, told.outputs
+
+
+def stated(model: Path, *, runtime: str) -> Stated:
+    """Return what a model file states of itself.
 
     Raises:
         InvalidModel, ModelCrashed: the runtime refuses the file, or died of it.
+        ConfigError: no such file.
     """
     check_model(model, runtime=runtime)
     job = {"runtime": runtime, "model": str(model.resolve()), "batch": 1, "threads": 1}
-    told = run_job("describe", job, timeout_s=120).document
-    inputs, outputs = (from_document(Specs, told[end], where=end) for end in ("inputs", "outputs"))
-    return inputs, outputs
+    return from_document(Stated, run_job("describe", job, timeout_s=120).document, where="the answer")
 
 
 def survey(
@@ -137,7 +151,7 @@ def run_job(
     journal: list[dict[str, Any]] | None = None,
     timeout_s: float,
 ) -> Answer:
-    """Do one job of `worker.JOBS` in a child and return its answer.
+    """Do one job of `worker.JOBS`, or `package.module:function` of another, in a child; return its answer.
 
     Args:
         name: which job.

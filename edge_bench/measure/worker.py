@@ -8,6 +8,7 @@ the answer is `answer.json` and `.npy` files, written last and at once. What is 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import resource
@@ -52,7 +53,7 @@ def main(folder: Path) -> None:
     _limit(document["limits"])
     try:
         arrays = {path.stem: np.load(path, allow_pickle=False) for path in folder.glob("in-*.npy")}
-        answer, results = JOBS[document["job"]](document, arrays)
+        answer, results = _job(document["job"])(document, arrays)
         for name, array in results.items():
             np.save(folder / f"out-{name}.npy", array, allow_pickle=False)
         _answer(folder, {"answer": answer})
@@ -231,7 +232,8 @@ def peak_memory_mb(status: Path = Path("/proc/self/status")) -> float:
     return most * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
-JOBS: dict[str, Callable[[Mapping[str, Any], Arrays], tuple[dict[str, Any], Arrays]]] = {
+Job = Callable[[Mapping[str, Any], Arrays], tuple[dict[str, Any], Arrays]]
+JOBS: dict[str, Job] = {
     "describe": describe,
     "predict": predict,
     "time": time_model,
@@ -241,6 +243,15 @@ JOBS: dict[str, Callable[[Mapping[str, Any], Arrays], tuple[dict[str, Any], Arra
     "turns": turns,
     "peer": peer,
 }
+
+
+def _job(name: str) -> Job:
+    """Return a job of `JOBS`, or one of another package, named as `package.module:function`."""
+    if name in JOBS:
+        return JOBS[name]
+    module, _, function = name.partition(":")
+    job: Job = getattr(importlib.import_module(module), function)
+    return job
 
 
 def _round_median_ms(session: Session, round_ms: float, job: Mapping[str, Any]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,9 @@ def source_of(given: Path) -> str | None:
     return None
 
 
-def converted(given: Path, source: str, folder: Path, *, trust: bool) -> Path:
+def converted(
+    given: Path, source: str, folder: Path, *, trust: bool, starting: Callable[[], None] = lambda: None
+) -> Path:
     """Convert in a child with the sandbox's limits and return the file, which lies in `folder`.
 
     Args:
@@ -34,6 +36,7 @@ def converted(given: Path, source: str, folder: Path, *, trust: bool) -> Path:
         source: a file of `converters/sources`.
         folder: where the file is written.
         trust: whether the user says that what may run code is trusted.
+        starting: called once nothing speaks against it.
 
     Raises:
         ConfigError: it needs trust and has none.
@@ -46,6 +49,7 @@ def converted(given: Path, source: str, folder: Path, *, trust: bool) -> Path:
             f"to load '{given.name}' may run code that it holds, so it is not loaded",
             hint="export it to ONNX where it was made; or, if you trust who made it: --trust",
         )
+    starting()
     target = folder / f"{given.name if given.is_dir() else given.stem}.{kind.format}"
     job = {"source": source, "given": str(given.resolve()), "target": str(target), "threads": 1}
     run_job("converters.bring:convert", job, timeout_s=TIMEOUT_S)

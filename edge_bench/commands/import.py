@@ -104,8 +104,13 @@ def _brought(options: argparse.Namespace, known: Sequence[Artifact], context: Co
             hint=".onnx, .tflite, .keras, .h5 and .pt2 files and SavedModel folders can",
         )
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as folder:
-        context.say(f"converting {given.name}")
-        file = converted(given, source, Path(folder), trust=options.trust)
+        file = converted(
+            given,
+            source,
+            Path(folder),
+            trust=options.trust,
+            starting=lambda: context.say(f"converting {given.name}"),
+        )
         return adopt(file, home=context.home, name=options.name, known=known)
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from converters.chatter import silenced
 from converters.failures import failed
@@ -19,8 +23,8 @@ class Keras(Source):
         return given.suffix.lower() in (".keras", ".h5", ".hdf5") and given.is_file()
 
     def convert(self, given: Path, target: Path) -> None:
-        import keras
         import tensorflow
+        from tensorflow import keras
 
         if _holds_lambda(given):
             raise InvalidModel(
@@ -48,16 +52,29 @@ class Keras(Source):
 
 def _holds_lambda(given: Path) -> bool:
     """Look for a Lambda layer in the model's description, whatever safe mode does with it later."""
-    import zipfile
-
     import h5py
 
-    if zipfile.is_zipfile(given):
-        with zipfile.ZipFile(given) as archive:
-            return b'"class_name": "Lambda"' in archive.read("config.json")
-    if not h5py.is_hdf5(given):
-        raise InvalidModel(f"'{given.name}' is no Keras file", hint="is the download complete?")
-    with h5py.File(given, "r") as file:
-        config = file.attrs.get("model_config", "")
-    text = config.decode("utf-8", "replace") if isinstance(config, bytes) else str(config)
-    return '"class_name": "Lambda"' in text
+    try:
+        if zipfile.is_zipfile(given):
+            with zipfile.ZipFile(given) as archive:
+                text = archive.read("config.json")
+        else:
+            with h5py.File(given, "r") as file:
+                text = file.attrs["model_config"]
+        return "Lambda" in _class_names(json.loads(text))
+    except (OSError, KeyError, ValueError) as error:
+        raise InvalidModel(
+            f"'{given.name}' is no whole Keras model: {error}",
+            hint="is the download complete? A file of weights alone is no model",
+        ) from error
+
+
+def _class_names(config: Any) -> Iterator[str]:
+    if isinstance(config, dict):
+        if "class_name" in config:
+            yield str(config["class_name"])
+        for value in config.values():
+            yield from _class_names(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _class_names(value)

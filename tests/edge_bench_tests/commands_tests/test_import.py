@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import subprocess
@@ -350,6 +351,8 @@ def test_a_keras_file_without_tensorflow_names_the_extra(
 ) -> None:
     if importlib.util.find_spec("tensorflow"):
         pytest.skip("tensorflow is installed")
+    if not any(one.startswith("tensorflow") for one in importlib.metadata.requires("edge-bench") or ()):
+        pytest.skip("edge-bench was installed here before it had the extra")
     (tmp_path / "net.keras").write_bytes(b"PK")
     assert "pip install 'edge-bench[tensorflow]'" in refused(capsys, "import", tmp_path / "net.keras")
 

@@ -136,7 +136,6 @@ def test_the_script_answers_as_edge_bench_does_on_colour_images(
     {"onnx": sketches.write_onnx, "tflite": sketches.write_tflite}[form](space, arch, model)
     seen = Preprocessing(size=arch.resolution, channels=3, mean=(0.1, 0.5, 0.9), std=(0.02, 0.05, 0.1))
     names = tuple(f"class {index}" for index in range(10))
-    file = replace(artifact(subnet(arch, space=space), format=form), class_names=names)
     pixels = np.random.default_rng(0).integers(0, 256, (12, 21, 21, 3), np.uint8)
     images = []
     for index, one in enumerate(pixels):
@@ -144,6 +143,8 @@ def test_the_script_answers_as_edge_bench_does_on_colour_images(
         Image.fromarray(one // (index + 1)).save(images[-1])
     runtime = variants.load(Runtime, inspection.RUNTIMES, RUNTIMES[form])()
     session = runtime.open(model, threads=1)
+    made = artifact(subnet(arch, space=space), format=form)
+    file = replace(made, class_names=names, inputs=session.inputs)
     expected = []
     for index, one in enumerate(pixels):
         fed = prepare((one // (index + 1))[None], seen)

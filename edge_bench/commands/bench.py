@@ -1,19 +1,24 @@
-"""measure model files on this machine: latency with an interval, memory, and a verdict"""
+"""measure model files here or on a device: latency with an interval, memory, and a verdict"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from edge_bench import variants
 from edge_bench.commands import Command, Context, Outcome
 from edge_bench.commands._bench_report import Failure, outcome
+from edge_bench.devices.job import Choice, job_for
+from edge_bench.devices.job import Options as JobOptions
+from edge_bench.devices.registry import Registry
+from edge_bench.devices.transports import Transport, transport_of
 from edge_bench.errors import (
     ConfigError,
+    DeviceUnreachable,
     EdgeBenchError,
     MissingExtra,
     RuntimeUnavailable,
@@ -45,7 +50,13 @@ class Bench(Command):
             "files", metavar="FILE", nargs="*", help="a .onnx or .tflite file, or a stored artifact's id"
         )
         parser.add_argument(
-            "--all", action="store_true", help="every stored artifact that has no such result here yet"
+            "--all", action="store_true", help="every stored artifact that has no such result yet"
+        )
+        parser.add_argument(
+            "--device",
+            metavar="NAME",
+            default=THIS_MACHINE,
+            help=f"a device of yours, from `edge-bench devices list` (default: {THIS_MACHINE})",
         )
         parser.add_argument(
             "--runtime",
@@ -104,6 +115,7 @@ class Bench(Command):
     def run(self, options: argparse.Namespace, context: Context) -> Outcome:
         plan = _plan(options)
         with context.store() as store:
+            plan = replace(plan, transport=_transport(options.device, store, context))
             targets, failures = _targets(options, store, context.home, plan)
             if not targets and not failures:
                 return Outcome(document={"results": []}, text="every stored artifact has a result here")
@@ -119,7 +131,9 @@ class Bench(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How each file is measured. No runtimes means the one that reads the file's ending."""
+    """How each file is measured. No runtimes means the one that reads the file's ending; no transport,
+    that it is measured here.
+    """
 
     runtimes: tuple[str, ...] = ()
     threads: tuple[int, ...] = (1,)
@@ -129,6 +143,11 @@ class Plan:
     precision: float = 0.02
     max_seconds: float | None = None
     profiled: bool = False
+    transport: Transport | None = None
+
+    @property
+    def device(self) -> str:
+        return self.transport.device.name if self.transport else THIS_MACHINE
 
 
 @dataclass(frozen=True)
@@ -202,7 +221,7 @@ def _bench(
                     sweep.failures.append(Failure(str(target.file), cut.__cause__))
                     continue
                 raise KeyboardInterrupt from cut
-            except StoreError:
+            except (StoreError, DeviceUnreachable):
                 raise
             except EdgeBenchError as error:
                 unfit = isinstance(error, (RuntimeUnavailable, MissingExtra))
@@ -236,7 +255,7 @@ def last_like(result: BenchmarkResult, store: ResultStore) -> BenchmarkResult | 
         return (one.origin, one.runtime, one.threads, *asked)
 
     stored = store.results(device=result.device, digest=result.digest)
-    return next((one for one in reversed(stored) if way(one) == way(result)), None)
+    return next((one for one in reversed(stored) if one.id != result.id and way(one) == way(result)), None)
 
 
 def _check_outputs(store: ResultStore, options: argparse.Namespace) -> None:
@@ -253,20 +272,33 @@ def _jobs(targets: Sequence[Target], plan: Plan) -> Iterator[tuple[Target, str |
                 yield target, runtime, threads
 
 
+def _transport(device: str, store: ResultStore, context: Context) -> Transport | None:
+    if device == THIS_MACHINE:
+        return None
+    return transport_of(Registry(store).get(device), home=context.home, store=store)
+
+
 def _measured(
     target: Target, runtime: str | None, threads: int, plan: Plan, context: Context
 ) -> BenchmarkResult:
+    asked: dict[str, Any] = {
+        "runtime": runtime,
+        "threads": threads,
+        "batch": plan.batch,
+        "precision_target": plan.precision,
+        "max_seconds": plan.max_seconds,
+        "profiled": plan.profiled,
+    }
+    if plan.transport is not None:
+        options = JobOptions(**asked, mode=Choice.of(plan.mode), scenario=Choice.of(plan.scenario))
+        job = job_for(target.file, options, artifact=target.artifact)
+        return plan.transport.run(job, target.file, say=context.say)
     return benchmark(
         target.file,
-        home=context.home,
-        runtime=runtime,
-        threads=threads,
-        batch=plan.batch,
+        **asked,
         mode=plan.mode,
         scenario=plan.scenario,
-        precision_target=plan.precision,
-        max_seconds=plan.max_seconds,
-        profiled=plan.profiled,
+        home=context.home,
         artifact=target.artifact,
         waiting=lambda: context.say("waiting for another benchmark on this machine to end"),
     )
@@ -343,7 +375,7 @@ def _targets(
     if options.all:
         measured = {
             (one.digest, one.runtime, one.threads, max(one.batch or 1, one.samples_per_query))
-            for one in store.results(device=THIS_MACHINE)
+            for one in store.results(device=plan.device)
             if one.measured_here and (one.mode, one.scenario) == (plan.mode.name, plan.scenario.name)
         }
         samples = max(plan.batch or 1, plan.scenario.samples_per_query)

@@ -15,10 +15,11 @@ from device_profiles import DeviceProfile, ProfileError
 from edge_bench.commands import Command, Context, Outcome, table
 from edge_bench.devices.queue import LEASE_S, JobQueue
 from edge_bench.devices.registry import Device, Registry, new_token
-from edge_bench.devices.transports import transport_of
+from edge_bench.devices.transports import Reach, transport_of
 from edge_bench.documents import to_document
-from edge_bench.errors import ConfigError
+from edge_bench.errors import ConfigError, MissingExtra
 from edge_bench.measure.environment import fingerprint
+from edge_bench.store import ResultStore
 
 READ_HERE = "read on the spot"
 # What `list` shows, by the name that a device file and the fingerprint of a machine each give it.
@@ -123,9 +124,8 @@ def _own(context: Context) -> list[dict[str, Any]]:
     with context.store() as store:
         registry = Registry(store)
         devices = registry.all()
-        transports = [transport_of(device, home=context.home, store=store) for device in devices]
         with ThreadPoolExecutor(max_workers=16) as pool:
-            reached = list(pool.map(lambda one: one.reach(), transports))
+            reached = list(pool.map(lambda one: _reach(one, context, store), devices))
         for device, reach in zip(devices, reached, strict=True):
             if reach.reachable and device.transport != "agent":
                 registry.seen(device.name)
@@ -140,6 +140,13 @@ def _own(context: Context) -> list[dict[str, Any]]:
             }
             for device, reach in zip(registry.all(), reached, strict=True)
         ]
+
+
+def _reach(device: Device, context: Context, store: ResultStore) -> Reach:
+    try:
+        return transport_of(device, home=context.home, store=store).reach()
+    except MissingExtra as error:
+        return Reach(reachable=False, detail=f"{error.message}: {error.hint}")
 
 
 def _add(options: argparse.Namespace, context: Context) -> Outcome:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edge_bench import variants
-from edge_bench.documents import from_document, to_document
+from edge_bench.documents import from_document
 from edge_bench.errors import ConfigError, EdgeBenchError, error_of
 from edge_bench.files import sha256_of
 from edge_bench.measure.modes import Mode
@@ -36,7 +36,8 @@ class Choice:
     @staticmethod
     def of(variant: Mode | Scenario) -> Choice:
         """Return what travels of a mode or scenario."""
-        return Choice(name=variant.name, options=to_document(variant))
+        given = {one.name: getattr(variant, one.name) for one in fields(variant) if one.init}
+        return Choice(name=variant.name, options=given)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,7 @@ class Options:
     precision_target: float = 0.02
     min_runs: int | None = None
     max_seconds: float | None = None
+    profiled: bool = False
     metrics: tuple[Metric, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -23,8 +23,12 @@ from edge_bench.documents import to_document
 from edge_bench.errors import ConfigError, DataError
 from edge_bench.files import Home
 from edge_bench.measure.benchmark import benchmark
+from edge_bench.measure.modes import Mode
+from edge_bench.measure.modes.burst import Burst
 from edge_bench.measure.modes.paced import Paced
+from edge_bench.measure.scenarios import Scenario
 from edge_bench.measure.scenarios.multi_stream import MultiStream
+from edge_bench.measure.scenarios.single_stream import SingleStream
 
 Scripted = Callable[..., Path]
 Started = Callable[..., subprocess.Popen[str]]
@@ -45,8 +49,13 @@ def test_a_job_carries_every_option_of_benchmark_by_the_same_name_and_default() 
     assert {one.name: one.default for one in fields(Options)} == taken
 
 
-def test_a_mode_and_a_scenario_travel_with_their_options(scripted: Scripted) -> None:
-    mode, scenario = Paced(interval_ms=5.0), MultiStream(samples_per_query=3)
+@pytest.mark.parametrize(
+    ("mode", "scenario"),
+    [(Paced(interval_ms=5.0), MultiStream(samples_per_query=3)), (Burst(), SingleStream())],
+)
+def test_a_mode_and_a_scenario_travel_with_their_options(
+    scripted: Scripted, mode: Mode, scenario: Scenario
+) -> None:
     options = Options(mode=Choice.of(mode), scenario=Choice.of(scenario))
     job = read_job(json.loads(json.dumps(to_document(job_for(scripted(), options)))))
     given = job.options.arguments()

@@ -144,7 +144,7 @@ def _import(options: argparse.Namespace, context: Context) -> Outcome:
         table(shown, columns=f"{COLUMNS['result']} device".split()),
         *([f"… and {len(rows) - len(shown)} more"] if len(rows) > len(shown) else []),
         f"{len(fresh)} imported{f', {known} known already' if known else ''}; "
-        f"measured by {results[0].origin} on {where}, not here",
+        f"measured by {results[0].origin} on {where}, not by edge-bench",
     ]
     return Outcome(document=document, text="\n".join(lines))
 

@@ -2,7 +2,8 @@
 
 A script is run as `python benchmarks/NAME.py --size smoke|cpu|gpu` and leaves
 `benchmarks/results/NAME-SIZE.json`: its figures, each bar with the figure that met or missed it,
-the versions and the machine. It exits with status 1 where a bar is missed.
+the versions and the machine. It exits with status 1 where a bar is missed; at size smoke, whose figures
+mean nothing, only where something breaks.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def write(name: str, size: str, figures: Mapping[str, Any], bars: Sequence[Bar],
         answer = "met" if bar.met else "MISSED"
         print(f"{answer:7}{bar.name}: {bar.figure:.5g} {bar.unit} ({relation} {bar.floor:g})")
     print(f"written: {path.relative_to(ROOT)}")
-    return 0 if all(bar.met for bar in bars) else 1
+    return 0 if size == "smoke" or all(bar.met for bar in bars) else 1
 
 
 def versions() -> dict[str, str]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import stat
 from collections.abc import Iterable
 from pathlib import Path
+
+import psutil
 
 from edge_bench import variants
 from edge_bench.errors import ConfigError, InvalidModel, RuntimeUnavailable
@@ -13,6 +16,10 @@ from edge_bench.measure import onnx_file, tflite_file
 
 RUNTIMES = "edge_bench.measure.runtimes"
 MAX_BYTES = 2 << 30
+MAX_MEMORY_BYTES = 16 << 30
+MIN_MEMORY_BYTES = 2 << 30
+# ONNX Runtime reads its own memory instead of a file that is called so.
+_MEMORY_TAG = "_ORT_MEM_ADDR_"
 
 
 def check_model(model: Path, *, runtime: str) -> None:
@@ -21,7 +28,8 @@ def check_model(model: Path, *, runtime: str) -> None:
     Raises:
         ConfigError: there is no such file.
         RuntimeUnavailable: the runtime does not read this ending.
-        InvalidModel: too large, no magic bytes, cut off, or weights outside the model's folder.
+        InvalidModel: too large, no magic bytes, cut off, points outside itself, tensors larger than
+            memory, operators that touch files, or weights outside the model's folder.
     """
     check_exists(model)
     ending = model.suffix.lstrip(".").lower()
@@ -46,12 +54,20 @@ def check_exists(model: Path) -> None:
     if model.is_dir():
         raise ConfigError(f"'{model}' is a folder; a model file is expected", hint=f"name files: {model}/*")
     try:
+        # Opening a pipe would wait for somebody to write into it.
+        if not stat.S_ISREG(model.stat().st_mode):
+            raise ConfigError(f"'{model}' is no regular file; a model file is expected")
         with model.open("rb"):
             pass
     except FileNotFoundError:
         raise ConfigError(f"there is no file '{model}'") from None
     except OSError as error:
         raise ConfigError(f"'{model}' cannot be read: {error.strerror}") from error
+
+
+def memory_limit_bytes() -> int:
+    """Return the memory that a model may take: three quarters of the machine's, from 2 to 16 GiB."""
+    return min(MAX_MEMORY_BYTES, max(MIN_MEMORY_BYTES, int(psutil.virtual_memory().total * 0.75)))
 
 
 def runtime_for(model: Path) -> str:
@@ -112,19 +128,37 @@ def _check_tflite(model: Path) -> None:
             f"'{model}' holds operators of TensorFlow that read or write files or run Python: {names}",
             hint="export it again without them",
         )
+    _check_memory(model, seen.needed_bytes)
     _check_external(model, seen.external)
 
 
 def _check_onnx(model: Path) -> None:
     seen = onnx_file.survey_file(model)
+    _check_memory(model, seen.needed_bytes)
     _check_external(model, seen.external)
+
+
+def _check_memory(model: Path, needed: int) -> None:
+    allowed = memory_limit_bytes()
+    if needed > allowed:
+        raise InvalidModel(
+            f"'{model}' asks for at least {needed / 1e9:.3g} GB by the shapes of its tensors; "
+            f"{allowed / 1e9:.1f} GB are allowed"
+        )
 
 
 def _check_external(model: Path, places: Iterable[str]) -> None:
     folder = model.resolve().parent
     for place in sorted(places):
-        outside = Path(place).is_absolute() or not (folder / place).resolve().is_relative_to(folder)
-        if outside:
-            raise InvalidModel(f"'{model}' keeps weights outside its folder, in '{place}'")
+        if _MEMORY_TAG in place or not _is_within(folder, place):
+            raise InvalidModel(f"'{model}' keeps weights outside its folder, in {place!r}")
         if not (folder / place).is_file():
-            raise InvalidModel(f"'{model}' keeps weights in '{place}', which is not beside it")
+            raise InvalidModel(f"'{model}' keeps weights in {place!r}, which is not beside it")
+
+
+def _is_within(folder: Path, place: str) -> bool:
+    try:
+        return not Path(place).is_absolute() and (folder / place).resolve().is_relative_to(folder)
+    # A zero byte, or links that lead in a circle.
+    except (ValueError, OSError, RuntimeError):
+        return False

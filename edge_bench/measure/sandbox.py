@@ -22,26 +22,26 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 
 import edge_bench
 from edge_bench import errors
 from edge_bench.documents import from_document
 from edge_bench.errors import ModelCrashed
-from edge_bench.measure.inspection import check_model
+from edge_bench.measure.inspection import check_model, memory_limit_bytes
 from edge_bench.records.artifact import Precision, TensorSpec
 
 Floats = npt.NDArray[np.float32]
 Specs = tuple[TensorSpec, ...]
 
 MAX_FILE_BYTES = 4 << 30
-MAX_MEMORY_BYTES = 16 << 30
-MIN_MEMORY_BYTES = 2 << 30
+# Threads and processes that a child may add to those this user has; runtimes start one a core.
+MAX_PROCESSES = 512
 
 # -I keeps the user's folder and environment off the child's path; what is appended, last, is only
 # the place this package was imported from, for a checkout that is not installed.
 _START = (
     "import sys; from pathlib import Path; sys.path.append(sys.argv[1]); "
+    "from edge_bench.measure.isolation import leave_network; leave_network(); "
     "from edge_bench.measure import worker; worker.main(Path(sys.argv[2]))"
 )
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
@@ -285,13 +285,25 @@ def _silence(timeout_s: float) -> ModelCrashed:
 
 def _limits(timeout_s: float, threads: int) -> dict[str, int]:
     """Return limits by `resource` name. Runtimes reserve more address space than they use."""
-    memory = min(MAX_MEMORY_BYTES, max(MIN_MEMORY_BYTES, int(psutil.virtual_memory().total * 0.75)))
-    return {
-        "RLIMIT_AS": memory,
+    limits = {
+        "RLIMIT_AS": memory_limit_bytes(),
         "RLIMIT_CPU": int(timeout_s * max(threads, 2)) + 10,
         "RLIMIT_FSIZE": MAX_FILE_BYTES,
         "RLIMIT_CORE": 0,
     }
+    used = _threads_of_user()
+    return {**limits, "RLIMIT_NPROC": used + MAX_PROCESSES} if used else limits
+
+
+def _threads_of_user(root: Path = Path("/proc")) -> int:
+    """Return how many threads this user has, which is what the kernel counts; 0 where it is untold."""
+    used = 0
+    for folder in root.glob("[0-9]*"):
+        with suppress(OSError, IndexError, ValueError):
+            if folder.stat().st_uid == os.getuid():
+                # After the name, which ends with the last bracket, the 18th field.
+                used += int((folder / "stat").read_text().rpartition(")")[2].split()[17])
+    return used
 
 
 def _death(status: int, folder: Path, limits: Mapping[str, int]) -> ModelCrashed:
@@ -304,7 +316,7 @@ def _death(status: int, folder: Path, limits: Mapping[str, int]) -> ModelCrashed
             return ModelCrashed("the model crashed the runtime (SIGKILL)", hint=hint)
         return ModelCrashed(f"the model crashed the runtime ({named})", hint="is the file complete?")
     said = (folder / "said.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    last = said[-1].strip()[:300] if said else "it said nothing"
+    last = _one_line(said[-1].strip()[:300]) if said else "it said nothing"
     return ModelCrashed(f"the runtime ended with status {status}: {last}")
 
 
@@ -314,7 +326,7 @@ def _read(folder: Path) -> Answer:
     except (OSError, ValueError) as error:
         raise ModelCrashed("the runtime ended without an answer") from error
     if "error" in told:
-        raise errors.error_of(**told["error"])
+        raise errors.error_of(**{key: _one_line(text) for key, text in told["error"].items()})
     arrays = {
         path.stem.removeprefix("out-"): np.load(path, allow_pickle=False)
         for path in folder.glob("out-*.npy")
@@ -329,3 +341,8 @@ def _journal(folder: Path) -> list[dict[str, Any]]:
     except OSError:
         return []
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _one_line(text: str) -> str:
+    """Return a child's text as one line without control characters: a model names tensors as it likes."""
+    return "".join(one if one.isprintable() else " " for one in text)

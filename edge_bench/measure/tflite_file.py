@@ -356,13 +356,13 @@ def _tensor(table: _Table, lengths: Sequence[int]) -> TensorFacts:
     name = table.get("name", "")
     place = table.get("buffer", 0)
     if place >= max(len(lengths), 1):
-        raise _Malformed(f"tensor '{name}' has no buffer")
+        raise _Malformed(f"tensor {name!r} has no buffer")
     held = lengths[place] if lengths else 0
     dtype, bits = _TYPES.get(table.get("type", 0), ("", 0))
     shape = _shape(table, name)
     needed = (_product(shape) * bits + 7) // 8
     if held and needed > held and "sparsity" not in table:
-        raise _Malformed(f"tensor '{name}' asks for {needed:,} bytes and holds {held:,}")
+        raise _Malformed(f"tensor {name!r} asks for {needed:,} bytes and holds {held:,}")
     scale, zero_point = _quantization(table)
     return TensorFacts(
         name=name,
@@ -380,10 +380,10 @@ def _shape(table: _Table, name: str) -> tuple[int, ...]:
     if sides is None:
         return ()
     if sides.count > MAX_DIMENSIONS:
-        raise _Malformed(f"tensor '{name}' has {sides.count} dimensions")
+        raise _Malformed(f"tensor {name!r} has {sides.count} dimensions")
     shape = tuple(1 if side == -1 else side for side in sides.tolist())
     if any(side < 0 for side in shape):
-        raise _Malformed(f"tensor '{name}' has a negative side: {shape}")
+        raise _Malformed(f"tensor {name!r} has a negative side: {shape}")
     return shape
 
 

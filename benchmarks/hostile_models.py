@@ -62,7 +62,8 @@ def main() -> int:
     bad: list[dict[str, Any]] = []
     slowest_s = 0.0
     with tempfile.TemporaryDirectory() as named:
-        for number, (name, file) in enumerate(cases(models, seeds, Path(named))):
+        made = list(hand_made())
+        for number, (name, file) in enumerate(cases(models, seeds, Path(named), made=made)):
             begun = time.perf_counter()
             ended = by_command_line(file) if number % BY_COMMAND_LINE == 0 else ending(file)
             spent_s = time.perf_counter() - begun
@@ -89,7 +90,7 @@ def main() -> int:
         bars,
         first_seed=options.first,
         sources=[file.relative_to(folder).as_posix() for file in models],
-        hand_made=len(list(hand_made())),
+        hand_made=len(made),
     )
 
 
@@ -99,12 +100,13 @@ def sources(folder: Path) -> list[Path]:
     return sorted(file for file in files if file.stat().st_size <= MAX_SOURCE_BYTES)
 
 
-def cases(models: Sequence[Path], seeds: Sequence[int], folder: Path) -> Iterator[tuple[str, Path]]:
-    """Write one file after the other into `folder`, the hand-made ones first; yield name and file.
+def cases(
+    models: Sequence[Path], seeds: Sequence[int], folder: Path, *, made: Sequence[tuple[str, bytes]] = ()
+) -> Iterator[tuple[str, Path]]:
+    """Write one file after the other into `folder`, those of `made` first; yield name and file.
 
     As many as there are seeds; each is gone when the next one is asked for.
     """
-    made = list(hand_made())[: len(seeds)]
     for name, content in made:
         yield from _written(name, folder / "case.onnx", content)
     for seed in seeds[len(made) :]:
@@ -146,7 +148,7 @@ def by_command_line(file: Path) -> Ending:
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
     # A hint may follow the line.
     lines = ended.stderr.strip().splitlines()
-    line = lines[0] if len(lines) <= 2 else ended.stderr
+    line = ended.stderr if len(lines) > 2 else "".join(lines[:1])
     return Ending(status=ended.returncode, way="by the command line", line=line)
 
 

@@ -55,7 +55,10 @@ class InterpreterRuntime(Runtime):
     def _refusal(self, model: Path, error: BaseException) -> InvalidModel:
         refused = refusal(self.name, model, error)
         if "Select TensorFlow op" in str(error):
-            refused.hint = "the file holds TensorFlow's own operators: --runtime tensorflow runs them"
+            refused.hint = (
+                "the file holds TensorFlow's own operators: --runtime tensorflow runs them, in an "
+                "environment of its own with the extra 'flex'"
+            )
         return refused
 
 

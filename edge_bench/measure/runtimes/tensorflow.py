@@ -11,7 +11,11 @@ from edge_bench.measure.interpreter import InterpreterRuntime
 
 
 class TensorFlow(InterpreterRuntime):
-    """Its Flex delegate runs what no other runtime here does; loading the library takes seconds."""
+    """Its Flex delegate runs what no other runtime here does, up to TensorFlow 2.18.
+
+    From 2.19 on the Python package comes without the delegate and refuses such files, as LiteRT does.
+    Loading the library takes seconds.
+    """
 
     name = "tensorflow"
     formats = ("tflite",)

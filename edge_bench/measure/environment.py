@@ -16,8 +16,7 @@ from typing import Any
 
 import psutil
 
-UNAVAILABLE = "unavailable"
-ROOT = Path("/")
+from edge_bench.measure.kernel import ROOT, UNAVAILABLE, text_of
 
 
 def fingerprint(*, root: Path = ROOT) -> dict[str, Any]:
@@ -70,14 +69,6 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tu
     keys = [*before, *(key for key in after if key not in before)]
     pairs = {key: (before.get(key), after.get(key)) for key in keys}
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def text_of(root: Path, name: str) -> str:
-    """Return the stripped text of a file under `root`, or "unavailable"."""
-    try:
-        return (root / name).read_text(encoding="utf-8", errors="replace").strip() or UNAVAILABLE
-    except OSError:
-        return UNAVAILABLE
 
 
 def cpu_model(root: Path = ROOT) -> str:

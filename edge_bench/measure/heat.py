@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge_bench.measure.environment import ROOT, text_of
+from edge_bench.measure.kernel import ROOT, text_of
 
 _CPUS = "sys/devices/system/cpu"
 _THERMAL = "sys/class/thermal"

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from edge_bench.measure.environment import ROOT, text_of
 from edge_bench.measure.heat import clock_share, headroom_c, slowed_by, thermals, throttle_count
+from edge_bench.measure.kernel import ROOT, text_of
 
 _SHARES = ("pressure", "steal", "others", "frequency", "run_delay", "quota")
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from edge_bench.errors import ConfigError, InvalidModel
 from edge_bench.measure.clock import Clock, MachineClock
-from edge_bench.measure.environment import UNAVAILABLE
+from edge_bench.measure.kernel import UNAVAILABLE
 from edge_bench.records.artifact import Precision, TensorSpec
 from edge_bench.records.result import OperatorTime, Placement
 

@@ -10,8 +10,9 @@ import pytest
 
 from edge_bench.documents import from_document, to_document
 from edge_bench.measure.clock import MachineClock
-from edge_bench.measure.environment import UNAVAILABLE, changes, fingerprint
+from edge_bench.measure.environment import changes, fingerprint
 from edge_bench.measure.heat import thermals
+from edge_bench.measure.kernel import UNAVAILABLE
 from edge_bench.measure.verdict import judge
 from edge_bench.measure.witness import Observed, Witness, between, run_delay_ns, witness
 from edge_bench.measure.worker import peak_memory_mb

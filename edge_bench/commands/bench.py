@@ -27,9 +27,10 @@ from edge_bench.errors import (
 )
 from edge_bench.files import Home, sha256_of
 from edge_bench.measure.benchmark import CutShort, benchmark, runtime_for
-from edge_bench.measure.inspection import RUNTIMES, check_exists
+from edge_bench.measure.inspection import check_exists
 from edge_bench.measure.modes import Mode
 from edge_bench.measure.modes.burst import Burst
+from edge_bench.measure.runtimes import RUNTIMES
 from edge_bench.measure.scenarios import Scenario
 from edge_bench.measure.scenarios.single_stream import SingleStream
 from edge_bench.records import THIS_MACHINE, Artifact, BenchmarkResult

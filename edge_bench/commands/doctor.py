@@ -21,8 +21,9 @@ from edge_bench.commands import Command, Context, Outcome, table
 from edge_bench.errors import GATE_FAILED, OK, ConfigError, MissingExtra
 from edge_bench.files import Home, refused
 from edge_bench.measure.environment import fingerprint
-from edge_bench.measure.inspection import RUNTIMES, formats, missing_import, readers
+from edge_bench.measure.inspection import formats, missing_import, readers
 from edge_bench.measure.kernel import UNAVAILABLE
+from edge_bench.measure.runtimes import RUNTIMES
 from edge_bench.measure.witness import witness
 
 NAME = "edge-bench"

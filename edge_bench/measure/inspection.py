@@ -13,8 +13,8 @@ import psutil
 from edge_bench import variants
 from edge_bench.errors import ConfigError, InvalidModel, RuntimeUnavailable
 from edge_bench.measure import onnx_file, tflite_file
+from edge_bench.measure.runtimes import RUNTIMES
 
-RUNTIMES = "edge_bench.measure.runtimes"
 MAX_BYTES = 2 << 30
 MAX_MEMORY_BYTES = 16 << 30
 MIN_MEMORY_BYTES = 2 << 30

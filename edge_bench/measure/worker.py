@@ -29,9 +29,8 @@ from edge_bench import variants
 from edge_bench.documents import from_document, to_document
 from edge_bench.errors import EdgeBenchError, InvalidModel
 from edge_bench.measure.inputs import dequantized, quantized, random_feeds
-from edge_bench.measure.inspection import RUNTIMES
 from edge_bench.measure.peers import PEERS, Assignment, Peer
-from edge_bench.measure.runtimes import Runtime, Session, refusal
+from edge_bench.measure.runtimes import RUNTIMES, Runtime, Session, refusal
 from edge_bench.measure.timing import Plan, measure, undisturbed
 from edge_bench.measure.turns import take_turns
 from edge_bench.measure.witness import Observed, between, witness

@@ -190,6 +190,21 @@ def test_several_processes_writing_at_once_lose_nothing(home: Home) -> None:
     assert shared.name in {f"writer{number}-{EACH - 1}" for number in range(WRITERS)}
 
 
+def test_writing_out_a_large_record_holds_up_no_other_writer(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ResultStore(home.store_url) as store, ResultStore(home.store_url) as other:
+
+        def slow(record: Artifact) -> str:
+            if record.id == "large":
+                other.add(artifact("meanwhile"))
+            return canonical_json(record)
+
+        monkeypatch.setattr("edge_bench.store.canonical_json", slow)
+        store.add(artifact("before"), artifact("large"))
+        assert {one.id for one in store.artifacts()} == {"before", "large", "meanwhile"}
+
+
 def test_a_reader_sees_whole_records_while_another_writes(home: Home) -> None:
     with ResultStore(home.store_url) as writing, ResultStore(home.store_url) as reading:
         for number in range(10):

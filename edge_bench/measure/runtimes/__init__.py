@@ -17,6 +17,8 @@ from edge_bench.measure.kernel import UNAVAILABLE
 from edge_bench.records.artifact import Precision, TensorSpec
 from edge_bench.records.result import OperatorTime, Placement
 
+# The folder whose files are the runtimes.
+RUNTIMES = __name__
 Tensors = Mapping[str, npt.NDArray[np.generic]]
 
 

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 from edge_bench import variants
 from edge_bench.commands import Command, Context, Outcome
 from edge_bench.commands._bench_report import Failure, outcome
+from edge_bench.commands._judging import Judging, Quality, judging_of
+from edge_bench.commands._seeing import add_arguments
 from edge_bench.devices.job import Choice, job_for
 from edge_bench.devices.job import Options as JobOptions
 from edge_bench.devices.registry import Registry
@@ -113,6 +115,14 @@ class Bench(Command):
             help="tell each operator's time and what ran it, in a pass of its own",
         )
 
+        parser.add_argument(
+            "--accuracy",
+            metavar="DATA",
+            help="also measure the file's accuracy on the test split of labelled data: a kind such as "
+            "digits, kind:FOLDER, or a folder of one folder of images a class",
+        )
+        add_arguments(parser)
+
     def run(self, options: argparse.Namespace, context: Context) -> Outcome:
         plan = _plan(options)
         with context.store() as store:
@@ -144,6 +154,7 @@ class Plan:
     precision: float = 0.02
     max_seconds: float | None = None
     profiled: bool = False
+    judging: Judging | None = None
     transport: Transport | None = None
 
     @property
@@ -171,6 +182,7 @@ class Sweep:
     failures: list[Failure] = field(default_factory=list)
     skipped: list[Failure] = field(default_factory=list)
     interrupted: bool = False
+    judged: dict[tuple[Path, str | None], Quality] = field(default_factory=dict)
 
 
 def bench_artifacts(
@@ -215,7 +227,7 @@ def _bench(
             if (target.file, runtime) in refused:
                 continue
             try:
-                result = _measured(target, runtime, threads, plan, context)
+                result = _measured(target, runtime, threads, plan, context, sweep)
             except CutShort as cut:
                 _keep(cut.result, store, sweep)
                 if isinstance(cut.__cause__, EdgeBenchError):
@@ -280,7 +292,7 @@ def _transport(device: str, store: ResultStore, context: Context) -> Transport |
 
 
 def _measured(
-    target: Target, runtime: str | None, threads: int, plan: Plan, context: Context
+    target: Target, runtime: str | None, threads: int, plan: Plan, context: Context, sweep: Sweep
 ) -> BenchmarkResult:
     asked: dict[str, Any] = {
         "runtime": runtime,
@@ -290,19 +302,36 @@ def _measured(
         "max_seconds": plan.max_seconds,
         "profiled": plan.profiled,
     }
+    # It is the file's, whatever the device and the threads are: measured here, once.
+    metrics, notes = _quality(target, runtime, plan, context, sweep)
     if plan.transport is not None:
         options = JobOptions(**asked, mode=Choice.of(plan.mode), scenario=Choice.of(plan.scenario))
         job = job_for(target.file, options, artifact=target.artifact)
-        return plan.transport.run(job, target.file, say=context.say)
+        result = plan.transport.run(job, target.file, say=context.say)
+        return replace(result, metrics=metrics, notes=(*notes, *result.notes)) if metrics else result
     return benchmark(
         target.file,
         **asked,
         mode=plan.mode,
         scenario=plan.scenario,
         home=context.home,
+        metrics=metrics,
+        notes=notes,
         artifact=target.artifact,
         waiting=lambda: context.say("waiting for another benchmark on this machine to end"),
     )
+
+
+def _quality(target: Target, runtime: str | None, plan: Plan, context: Context, sweep: Sweep) -> Quality:
+    """Return the file's accuracy and how it was measured; nothing where none is asked for."""
+    if plan.judging is None:
+        return (), ()
+    key = (target.file, runtime)
+    if key not in sweep.judged:
+        # A device may have a runtime that is not installed here.
+        here = None if plan.transport else runtime
+        sweep.judged[key] = plan.judging.judged(target.file, target.artifact, here, context)
+    return sweep.judged[key]
 
 
 def _plan(options: argparse.Namespace) -> Plan:
@@ -336,6 +365,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         precision=options.precision,
         max_seconds=options.max_seconds,
         profiled=options.profile,
+        judging=judging_of(options),
     )
 
 

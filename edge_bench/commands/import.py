@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_bench.commands import Command, Context, Outcome, table
+from edge_bench.commands._seeing import OPTIONS, add_arguments, labels_of, seeing_of
 from edge_bench.commands.export import accuracies
 from edge_bench.commands.train import data_table
 from edge_bench.data import data_name
@@ -38,38 +39,15 @@ class Import(Command):
             metavar="KIND_OR_FOLDER",
             help="labelled data: a kind such as digits, or a folder of one folder of images a class",
         )
-        parser.add_argument(
-            "--labels",
-            type=Path,
-            metavar="FILE",
-            help="the name of each output, one a line (default: the data's classes in their order)",
-        )
-        parser.add_argument(
-            "--size", type=int, metavar="PIXELS", help="where the file takes images of any size"
-        )
-        numbers = "one number, or one a channel with commas"
-        parser.add_argument("--mean", metavar="X[,X,X]", help=f"of pixels between 0 and 1: {numbers}")
-        parser.add_argument(
-            "--std",
-            metavar="X[,X,X]",
-            help=f"an input is (pixel / 255 - mean) / std: {numbers} (default: from a quantized input's "
-            "range, else mean 0 and std 1)",
-        )
+        add_arguments(parser)
         parser.add_argument(
             "--trust", action="store_true", help="load a .pt2 program: that may run code it holds"
         )
 
     def run(self, options: argparse.Namespace, context: Context) -> Outcome:
-        seeing = Seeing(
-            size=_positive(options.size),
-            mean=_numbers("--mean", options.mean),
-            std=_numbers("--std", options.std),
-        )
-        labels = _labels(options.labels) if options.labels else []
+        seeing, labels = seeing_of(options), labels_of(options)
         if not options.data and (labels or seeing != Seeing()):
-            raise ConfigError(
-                "--labels, --size, --mean and --std say how to measure: name the data, --data"
-            )
+            raise ConfigError(f"{OPTIONS} say how to measure: name the data, --data")
         with context.store() as store:
             known, subnets = store.artifacts(), store.subnets()
             artifact = _brought(options, known, context)
@@ -120,32 +98,6 @@ def _table(given: str, subnets: Sequence[Subnet]) -> dict[str, Any]:
     alike = [subnet.data for subnet in subnets if data_name(subnet.data) == data_name(table)]
     same = [one for one in alike if one.get("path", "") == table.get("path", "")]
     return dict(same[-1]) if same else table
-
-
-def _labels(path: Path) -> list[str]:
-    try:
-        lines = path.expanduser().read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--labels '{path}' cannot be read as text: {error}") from error
-    return [line.strip() for line in lines if line.strip()]
-
-
-def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
-    if text is None:
-        return None
-    try:
-        values = tuple(float(word) for word in text.split(","))
-    except ValueError:
-        raise ConfigError(f"{option} is '{text}'; numbers are expected, e.g. 0.5 or 0.5,0.4,0.4") from None
-    if option == "--std" and not all(value > 0 for value in values):
-        raise ConfigError(f"--std is '{text}'; numbers above 0 are expected")
-    return values
-
-
-def _positive(size: int | None) -> int | None:
-    if size is not None and not 1 <= size <= 4096:
-        raise ConfigError(f"--size is {size}; from 1 to 4096 pixels are expected")
-    return size
 
 
 def _outcome(artifact: Artifact) -> Outcome:

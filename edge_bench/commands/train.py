@@ -82,7 +82,7 @@ def data_table(given: str) -> dict[str, Any]:
     if given in kinds:
         return {"kind": given}
     raise ConfigError(
-        f"--data '{given}' is neither a folder nor a kind of data ({', '.join(kinds)})",
+        f"'{given}' is neither a folder nor a kind of data ({', '.join(kinds)})",
         hint="name a folder that holds one sub-folder of images a class",
     )
 

@@ -30,6 +30,9 @@ from edge_bench.store import now
 # So many bytes of prepared images go to the sandbox at once.
 CHUNK_BYTES = 128 << 20
 RAW_RANGE = 255.0
+# Whether channels come last, by the name of the layout.
+LAYOUTS = {"nchw": False, "nhwc": True}
+SPLITS: tuple[Split, ...] = ("selection", "test")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +40,11 @@ class Seeing:
     """What the user says of how images become the file's inputs; None is left to the file.
 
     A pixel becomes (pixel / 255 − mean) / std, one mean and std a channel or one for all: 0 and 1 give
-    0…1, 0.5 and 0.5 give −1…1, and 0 and 1/255 give 0…255.
+    0…1, 0.5 and 0.5 give −1…1, and 0 and 1/255 give 0…255. `layout` is a key of `LAYOUTS`.
     """
 
     size: int | None = None
+    layout: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 
@@ -103,6 +107,29 @@ def adopt(model: Path, *, home: Home, name: str | None, known: Sequence[Artifact
     )
 
 
+def as_found(model: Path, *, runtime: str) -> Artifact:
+    """Return the record of a file that stays where it is: for `judge`, not for the store.
+
+    Raises:
+        InvalidModel, ModelCrashed: the runtime does not accept it.
+    """
+    told = stated(model, runtime=runtime)
+    return Artifact(
+        id="",
+        name=model.name,
+        subnet=None,
+        format=cast(Format, model.suffix.lstrip(".").lower()),
+        precision=told.precision,
+        file=str(model.resolve()),
+        digest="",
+        size_bytes=model.stat().st_size,
+        inputs=told.inputs,
+        outputs=told.outputs,
+        metrics=(),
+        created=now(),
+    )
+
+
 def judge(
     artifact: Artifact,
     *,
@@ -110,8 +137,10 @@ def judge(
     data: Mapping[str, Any],
     seeing: Seeing,
     labels: Sequence[str] = (),
+    splits: Sequence[Split] = SPLITS,
+    runtime: str | None = None,
 ) -> Artifact:
-    """Return the artifact with its accuracy on the selection and the test split, by running the file.
+    """Return the artifact with its accuracy on the splits, by running the file.
 
     Args:
         artifact: the record of an imported file.
@@ -120,21 +149,22 @@ def judge(
         seeing: how images become inputs. What is not said is taken from an earlier import, else from
             the range of a quantized input, else 0…1.
         labels: the name of each output; empty where the outputs are the data's classes in their order.
+        splits: which ones.
+        runtime: what runs it; None takes the one that reads the file's ending.
 
     Raises:
         ConfigError: a size, mean or std that does not fit the file, or a size that nobody tells.
         InvalidModel, ModelCrashed: it takes no images, or answers no logits of the data's classes.
         DataError: the data cannot be read, or has classes that `labels` lacks.
     """
-    layout = _layout(artifact)
+    layout = _layout(artifact, seeing)
     preprocessing = _preprocessing(artifact, layout, seeing)
     source = open_data(data)
     metrics: list[Metric] = []
     names: tuple[str, ...] = ()
-    splits: tuple[Split, Split] = ("selection", "test")
     for split in splits:
         images = source.load(split, size=preprocessing.size)
-        logits = np.concatenate(list(_logits(artifact, images, preprocessing, layout, home)))
+        logits = np.concatenate(list(_logits(artifact, images, preprocessing, layout, home, runtime)))
         names = tuple(labels) or images.class_names
         _check_outputs(logits, names, labelled=bool(labels))
         outputs = _outputs_of(images.class_names, names)
@@ -177,7 +207,7 @@ def _name(wanted: str, digest: str, known: Sequence[Artifact], identity: str) ->
     return f"{name}-{digest[:6]}" if name in taken else name
 
 
-def _layout(artifact: Artifact) -> ImageLayout:
+def _layout(artifact: Artifact, seeing: Seeing) -> ImageLayout:
     if len(artifact.inputs) != 1:
         names = ", ".join(f"'{one.name}'" for one in artifact.inputs)
         raise InvalidModel(
@@ -185,13 +215,14 @@ def _layout(artifact: Artifact) -> ImageLayout:
             "where it takes one, an image"
         )
     [given] = artifact.inputs
-    layout = image_layout(given, format=artifact.format)
+    wanted = None if seeing.layout is None else LAYOUTS[seeing.layout]
+    layout = image_layout(given, format=artifact.format, channels_last=wanted)
     if layout is None:
         shape = ["any" if side is None else side for side in given.shape]
         raise InvalidModel(
             f"'{artifact.name}' takes inputs of shape {shape}; square images of 1 or 3 channels, "
             "[batch, channels, side, side] or [batch, side, side, channels], are expected",
-            hint="without --data it is imported all the same, and can be benchmarked",
+            hint="its latency can be measured all the same, without labelled data",
         )
     return layout
 
@@ -240,7 +271,12 @@ def _by_channel(option: str, values: tuple[float, ...], channels: int) -> tuple[
 
 
 def _logits(
-    artifact: Artifact, images: Images, preprocessing: Preprocessing, layout: ImageLayout, home: Home
+    artifact: Artifact,
+    images: Images,
+    preprocessing: Preprocessing,
+    layout: ImageLayout,
+    home: Home,
+    runtime: str | None,
 ) -> Iterator[npt.NDArray[np.float32]]:
     """Yield logits [n, outputs] of all images, some images at a time, in the smallest batches it takes."""
     file = home.absolute(artifact.file)
@@ -252,7 +288,7 @@ def _logits(
         inputs = prepare(pixels, preprocessing)
         if layout.channels_last:
             inputs = np.ascontiguousarray(inputs.transpose(0, 2, 3, 1))
-        answered = predict(file, inputs, runtime=runtime_for(file), batch=batch)
+        answered = predict(file, inputs, runtime=runtime or runtime_for(file), batch=batch)
         yield answered.reshape(len(inputs), -1)
 
 

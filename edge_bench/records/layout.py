@@ -18,11 +18,11 @@ class ImageLayout:
     size: int | None
 
 
-def image_layout(spec: TensorSpec, *, format: str) -> ImageLayout | None:
+def image_layout(spec: TensorSpec, *, format: str, channels_last: bool | None = None) -> ImageLayout | None:
     """Return how an input takes images, or None where it takes no square image of 1 or 3 channels.
 
     Where both ends could be the channels, as in [1, 3, 3, 3], the format decides: TFLite files have
-    them last, ONNX files first.
+    them last, ONNX files first, unless it is known.
     """
     if len(spec.shape) != 4:
         return None
@@ -31,8 +31,10 @@ def image_layout(spec: TensorSpec, *, format: str) -> ImageLayout | None:
         (False, first, (middle, last)),
         (True, last, (first, middle)),
     )
-    for channels_last, channels, sides in sorted(ways, key=lambda way: way[0] != (format == "tflite")):
+    likely = format == "tflite" if channels_last is None else channels_last
+    tried = [way for way in ways if channels_last is None or way[0] == channels_last]
+    for last_ones, channels, sides in sorted(tried, key=lambda way: way[0] != likely):
         known = {side for side in sides if side is not None}
         if channels in CHANNELS and len(known) <= 1:
-            return ImageLayout(channels=channels, channels_last=channels_last, size=next(iter(known), None))
+            return ImageLayout(channels=channels, channels_last=last_ones, size=next(iter(known), None))
     return None

@@ -294,6 +294,8 @@ def _transport(device: str, store: ResultStore, context: Context) -> Transport |
 def _measured(
     target: Target, runtime: str | None, threads: int, plan: Plan, context: Context, sweep: Sweep
 ) -> BenchmarkResult:
+    # Quality is the file's, whatever the device and the threads are: measured here, once.
+    metrics, notes = _quality(target, runtime, plan, context, sweep)
     asked: dict[str, Any] = {
         "runtime": runtime,
         "threads": threads,
@@ -301,22 +303,19 @@ def _measured(
         "precision_target": plan.precision,
         "max_seconds": plan.max_seconds,
         "profiled": plan.profiled,
+        "metrics": metrics,
+        "notes": notes,
     }
-    # It is the file's, whatever the device and the threads are: measured here, once.
-    metrics, notes = _quality(target, runtime, plan, context, sweep)
     if plan.transport is not None:
         options = JobOptions(**asked, mode=Choice.of(plan.mode), scenario=Choice.of(plan.scenario))
         job = job_for(target.file, options, artifact=target.artifact)
-        result = plan.transport.run(job, target.file, say=context.say)
-        return replace(result, metrics=metrics, notes=(*notes, *result.notes)) if metrics else result
+        return plan.transport.run(job, target.file, say=context.say)
     return benchmark(
         target.file,
         **asked,
         mode=plan.mode,
         scenario=plan.scenario,
         home=context.home,
-        metrics=metrics,
-        notes=notes,
         artifact=target.artifact,
         waiting=lambda: context.say("waiting for another benchmark on this machine to end"),
     )

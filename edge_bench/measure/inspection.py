@@ -18,6 +18,8 @@ from edge_bench.measure.runtimes import RUNTIMES
 MAX_BYTES = 2 << 30
 MAX_MEMORY_BYTES = 16 << 30
 MIN_MEMORY_BYTES = 2 << 30
+# Products of many sides grow beyond what a float holds.
+MAX_TOLD_BYTES = 10**24
 # ONNX Runtime reads its own memory instead of a file that is called so.
 _MEMORY_TAG = "_ORT_MEM_ADDR_"
 
@@ -141,8 +143,9 @@ def _check_onnx(model: Path) -> None:
 def _check_memory(model: Path, needed: int) -> None:
     allowed = memory_limit_bytes()
     if needed > allowed:
+        told = min(needed, MAX_TOLD_BYTES) / 1e9
         raise InvalidModel(
-            f"'{model}' asks for at least {needed / 1e9:.3g} GB by the shapes of its tensors; "
+            f"'{model}' asks for at least {told:.3g} GB by the shapes of its tensors; "
             f"{allowed / 1e9:.1f} GB are allowed"
         )
 

@@ -285,7 +285,7 @@ class _Walk:
                     kind = self._varint(begin, stop)[0]
                 elif number == 2 and wire == _BYTES:
                     sides += [self._side(*dimension) for dimension in self._inner(begin, stop, (1,))]
-        self._computed((prod(sides) * _BITS.get(kind, 8) + 7) // 8)
+        self._computed((_count("a value", sides) * _BITS.get(kind, 8) + 7) // 8)
 
     def _side(self, start: int, end: int) -> int:
         for number, wire, begin, stop in self._fields(start, end):

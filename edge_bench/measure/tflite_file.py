@@ -6,6 +6,7 @@ elsewhere. Only the fields that the schema names are followed, each once, and no
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import re
 import struct
@@ -23,6 +24,8 @@ from edge_bench.records.artifact import Precision
 # Offsets may lead to one table from many places: more than this would keep the walk busy for minutes.
 MAX_TABLES = 400_000
 MAX_DIMENSIONS = 64
+# Nor may one long vector or text be read again for each of many tables: bytes read, in file sizes.
+MAX_READINGS = 16
 
 # Fields by their place in the table: name, and what is there. A number is a plain value of so many
 # bytes (negative: signed); a numpy type is a vector of it; a text names a table, in a list a vector
@@ -146,8 +149,10 @@ _TYPES: Mapping[int, tuple[str, int]] = {
 # TensorFlow's operators that read or write files, or run Python. They are named in an operator's
 # options, whatever the list of operators calls it.
 _TOUCHES_FILES = re.compile(
-    rb"\w*(?:File|PyFunc|Save|Restore|Summary|Checkpoint|Dataset|Reader|Print|Debug|LoadAndRemap)\w*"
+    rb"File|PyFunc|Save|Restore|Summary|Checkpoint|Dataset|Reader|Print|Debug|LoadAndRemap"
 )
+_WORD_BEFORE, _WORD_AFTER = re.compile(rb"\w*\Z"), re.compile(rb"\w*")
+_LONGEST_WORD = 40
 _TENSORFLOW = "Flex"
 
 _Table = dict[str, Any]
@@ -238,6 +243,7 @@ class _Reader:
         self._data = data
         self._size = len(data)
         self._tables = 0
+        self._unread = MAX_READINGS * self._size
 
     def table(self, kind: str, at: int) -> _Table:
         """Return a table's fields by name, those that are absent left out."""
@@ -267,6 +273,9 @@ class _Reader:
     def bytes(self, at: int, length: int) -> bytes:
         """Return `length` bytes from `at` on."""
         self.check(at, length)
+        self._unread -= length
+        if self._unread < 0:
+            raise _Malformed("many of its tables share a long vector or text")
         return self._data[at : at + length]
 
     def check(self, at: int, length: int) -> None:
@@ -284,12 +293,12 @@ class _Reader:
             return [self.table(of[0], self.offset(place)) for place in places]
         if of == "string":
             begin, count = self._vector(target, 1)
-            return self._data[begin : begin + count].decode("utf-8", "replace")
+            return self.bytes(begin, count).decode("utf-8", "replace")
         if isinstance(of, str):
             return self.table(of, target)
         dtype = np.dtype(of).newbyteorder("<")
         begin, count = self._vector(target, dtype.itemsize)
-        return _Vector(begin, count, dtype, self._data)
+        return _Vector(begin, count, dtype, self)
 
     def _vector(self, at: int, width: int) -> tuple[int, int]:
         count = self._number(at, 4)
@@ -308,16 +317,16 @@ class _Vector:
     begin: int
     count: int
     dtype: npt.DTypeLike
-    data: mmap.mmap
+    reader: _Reader
 
     def tobytes(self) -> bytes:
-        return self.data[self.begin : self.begin + self.count * np.dtype(self.dtype).itemsize]
+        return self.reader.bytes(self.begin, self.count * np.dtype(self.dtype).itemsize)
 
     def tolist(self, most: int | None = None) -> list[Any]:
         count = self.count if most is None else min(self.count, most)
         dtype = np.dtype(self.dtype)
-        stop = self.begin + count * dtype.itemsize
-        values: list[Any] = np.frombuffer(self.data[self.begin : stop], dtype).tolist()
+        held = self.reader.bytes(self.begin, count * dtype.itemsize)
+        values: list[Any] = np.frombuffer(held, dtype).tolist()
         return values
 
 
@@ -420,8 +429,16 @@ def _touching_files(operators: Sequence[_Table], codes: Sequence[_Table], reader
         options = operator["custom_options"].tobytes() if "custom_options" in operator else b""
         if operator.get("custom_offset", 0) > 1:
             options += reader.bytes(operator["custom_offset"], operator.get("custom_size", 0))
-        for found in _TOUCHES_FILES.findall(name.encode() + b"\0" + options):
-            yield found.decode().removeprefix(_TENSORFLOW)
+        yield from (found.removeprefix(_TENSORFLOW) for found in _words(name.encode() + b"\0" + options))
+
+
+def _words(text: bytes) -> Iterator[str]:
+    """Yield the words about files in a text, the first few of them, in time that grows with its length."""
+    for found in itertools.islice(_TOUCHES_FILES.finditer(text), 8):
+        before = _WORD_BEFORE.search(text[max(0, found.start() - _LONGEST_WORD) : found.start()])
+        after = _WORD_AFTER.match(text[found.end() : found.end() + _LONGEST_WORD])
+        parts = (before[0] if before else b"", found[0], after[0] if after else b"")
+        yield b"".join(parts).decode("ascii", "replace")
 
 
 def _chosen(tensors: Sequence[TensorFacts], places: Any, what: str) -> Iterator[TensorFacts]:

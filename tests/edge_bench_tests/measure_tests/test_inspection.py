@@ -117,6 +117,26 @@ def test_tflite_weights_with_less_data_than_their_shape_are_refused(
         check_model(file, runtime="litert")
 
 
+def test_a_long_text_that_many_tables_share_is_not_read_for_each(
+    tiny_tflite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tflite_file, "MAX_READINGS", 0)
+    with pytest.raises(InvalidModel, match="share a long vector or text"):
+        check_model(tiny_tflite, runtime="litert")
+
+
+@pytest.mark.parametrize("sides", [[1 << 62] * 60, [2] * 100])
+def test_shapes_beyond_all_numbers_are_refused_in_a_line(sides: list[int], tmp_path: Path) -> None:
+    from onnx import TensorProto, helper
+
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, sides)
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [value], [value])
+    file = tmp_path / "vast.onnx"
+    file.write_bytes(helper.make_model(graph).SerializeToString())
+    with pytest.raises(InvalidModel, match=r"1e\+15 GB|more than 64 dimensions"):
+        check_model(file, runtime="onnxruntime")
+
+
 @pytest.mark.parametrize("place", ["../weights.bin", "/etc/hostname"])
 def test_tflite_weights_outside_the_folder_are_refused(
     place: str, tiny_tflite: Path, tmp_path: Path
@@ -141,6 +161,8 @@ def test_tflite_weights_outside_the_folder_are_refused(
         ("FlexAdd", b"\x08WriteFile\x00\x12\x09WriteFile", "WriteFile"),
         ("FlexMatrixInverse", b"\x0dMatrixInverse", None),
         ("FlexReadVariableOp", b"", None),
+        # A long word costs no more time than its length.
+        ("FlexAdd", b"a" * 3_000_000, None),
     ],
 )
 def test_tensorflows_operators_that_touch_files_are_refused(

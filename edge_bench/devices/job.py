@@ -14,6 +14,7 @@ from edge_bench.documents import from_document
 from edge_bench.errors import ConfigError, EdgeBenchError, error_of
 from edge_bench.files import sha256_of
 from edge_bench.measure.modes import Mode
+from edge_bench.measure.onnx_file import survey_file
 from edge_bench.measure.scenarios import Scenario
 from edge_bench.records import Artifact, BenchmarkResult, Metric
 
@@ -142,7 +143,18 @@ class Report:
 
 
 def job_for(model: Path, options: Options, *, artifact: Artifact | None = None) -> Job:
-    """Return a new job for a model file."""
+    """Return a new job for a model file.
+
+    Raises:
+        ConfigError: its weights lie in other files.
+        InvalidModel: it is no model of its ending.
+    """
+    beside = sorted(survey_file(model).external) if model.suffix.lower() == ".onnx" else []
+    if beside:
+        raise ConfigError(
+            f"'{model.name}' keeps weights in '{beside[0]}'; only a model of one file travels to a device",
+            hint="onnx.save(onnx.load(MODEL), ONE_FILE) puts them into it",
+        )
     return Job(
         id=str(uuid.uuid4()),
         model=model.name,

@@ -72,9 +72,9 @@ class Controller:
 
 
 @pytest.fixture
-def served(home: Home, store: ResultStore) -> Iterator[Controller]:
-    """A controller in a thread of this process; a lease lasts 60 s."""
-    app = controller(store, home, lease_s=60, body_timeout_s=2)
+def served(home: Home, store: ResultStore, request: pytest.FixtureRequest) -> Iterator[Controller]:
+    """A controller in a thread of this process; a lease lasts 60 s, or what the test's parameter says."""
+    app = controller(store, home, lease_s=getattr(request, "param", 60.0), body_timeout_s=2)
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)

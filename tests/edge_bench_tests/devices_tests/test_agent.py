@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import json
 import os
@@ -18,6 +19,7 @@ from edge_bench.devices import agent as agents
 from edge_bench.devices.client import ControllerClient, ControllerUnreachable
 from edge_bench.devices.job import Choice, Job, Options, Report, job_for, read_job
 from edge_bench.devices.models import ModelCache
+from edge_bench.devices.protocol import Hold
 from edge_bench.devices.spool import Spool
 from edge_bench.documents import to_document
 from edge_bench.errors import ConfigError, DataError
@@ -62,6 +64,25 @@ def test_a_mode_and_a_scenario_travel_with_their_options(
     assert (given["mode"], given["scenario"]) == (mode, scenario)
     with pytest.raises(ConfigError, match="Known: .*interval_ms"):
         replace(options, mode=Choice(name="paced", options={"intervall_ms": 5})).arguments()
+
+
+def test_a_model_of_several_files_does_not_travel(tmp_path: Path) -> None:
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "split",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 64])],
+        [numpy_helper.from_array(np.ones((64, 64), np.float32), "w")],
+    )
+    path = tmp_path / "split.onnx"
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    with pytest.raises(ConfigError, match="keeps weights in 'weights.bin'; only a model of one file"):
+        job_for(path, Options())
 
 
 @pytest.mark.parametrize(
@@ -243,56 +264,41 @@ def test_a_full_disk_loses_no_result(
 ) -> None:
     token = served.device()
     served.job(scripted())
-    opened = Path.open
+    opened, told = Path.open, Spool.finished
 
     def full(self: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
-        if self.name == "spool.jsonl" and "a" in mode and finished.on:
-            raise OSError(28, "No space left on device")
+        if self.name == "spool.jsonl" and "a" in mode:
+            raise OSError(errno.ENOSPC, "No space left on device")
         return opened(self, mode, *rest, **options)
 
-    class finished:
-        on = False
-
-    told = Spool.finished
-
-    def then_full(self: Spool, report: Report) -> None:
-        finished.on = True
-        try:
+    def finished(self: Spool, report: Report) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "open", full)
             told(self, report)
-        finally:
-            finished.on = False
 
-    monkeypatch.setattr(Path, "open", full)
-    monkeypatch.setattr(Spool, "finished", then_full)
+    monkeypatch.setattr(Spool, "finished", finished)
     said: list[str] = []
     assert served.agent(token, device_home, said=said).run(once=True).delivered == 1
     assert any("no space left" in line and "in memory" in line for line in said)
     assert len(served.results()) == 1
 
 
-def test_a_heartbeat_keeps_the_lease_while_it_measures(
+@pytest.mark.parametrize("served", [3.0], indirect=True)
+def test_the_lease_is_renewed_while_the_model_runs(
     served: Any, scripted: Scripted, device_home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    token = served.device()
-    served.job(scripted(hang_seconds=0.5))
-    beaten: list[object] = []
+    token, job = served.device(), served.job(scripted(hang_seconds=1.5))
+    beats: list[bool] = []
     told = ControllerClient.heartbeat
-    monkeypatch.setattr(
-        ControllerClient, "heartbeat", lambda self, hold: beaten.append(hold) or told(self, hold)
-    )
-    agent = served.agent(token, device_home)
-    with agents._beating(agent._client, object_hold(served), every_s=0.05):
-        agent._sleep(0.05)
-        agent._sleep(0.05)
-        agent._sleep(0.05)
-    assert beaten
 
+    def beat(self: ControllerClient, hold: Hold) -> bool:
+        beats.append(told(self, hold))
+        return beats[-1]
 
-def object_hold(served: Any) -> Any:
-    from edge_bench.devices.protocol import Hold
-
-    grant = served.queue.lease("pi", "agent")
-    return Hold(job=grant.job.id, lease=grant.lease)
+    monkeypatch.setattr(ControllerClient, "heartbeat", beat)
+    served.agent(token, device_home).run(once=True)
+    assert beats and beats[0]
+    assert served.queue.entry(job.id).state == "done"
 
 
 def test_a_wrong_token_or_name_ends_the_agent_in_words(served: Any, device_home: Home) -> None:
@@ -334,3 +340,52 @@ def test_the_least_recently_used_model_makes_room(tmp_path: Path, scripted: Scri
     assert [cache.has(job) for job in jobs] == [True, False, True]
     with pytest.raises(DataError, match="did not arrive as it was sent"):
         cache.receive(jobs[1], lambda file: None)
+
+
+def test_a_controller_with_a_certificate_is_trusted_by_it_alone(
+    served: Any, scripted: Scripted, device_home: Home, started: Started, tmp_path: Path
+) -> None:
+    certificate, key = certified(tmp_path)
+    token, job = served.device(), served.job(scripted())
+    words = ("devices", "serve", "--port", "0", "--home", str(served.home.root))
+    process = started(*words, "--certificate", certificate, "--key", key, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    url = process.stderr.readline().split()[2].rstrip(";")
+    assert url.startswith("https://")
+    with pytest.raises(ControllerUnreachable, match="CERTIFICATE_VERIFY_FAILED"):
+        ControllerClient(url, token, timeout_s=20).lease("agent")
+    client = ControllerClient(url, token, authority=Path(certificate), timeout_s=20)
+    agents.Agent(client, device_home, say=lambda line: None).run(once=True)
+    assert served.queue.entry(job.id).state == "done"
+
+
+def certified(folder: Path) -> tuple[str, str]:
+    """Write a certificate for 127.0.0.1 that signs itself, and its key."""
+    from datetime import UTC, datetime, timedelta
+    from ipaddress import ip_address
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "controller")])
+    now = datetime.now(UTC)
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "certificate.pem", folder / "key.pem"
+    files[0].write_bytes(built.public_bytes(serialization.Encoding.PEM))
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    files[1].write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+    return str(files[0]), str(files[1])

@@ -27,9 +27,11 @@ WRITE = 1
 MAX_RANK = 8
 WARM_UP = 3
 # The profiler's clock ticks in microseconds: four runs show quarters of them. What disturbs the machine
-# falls on whichever operator runs, so rounds are short and their median is told.
+# falls on whichever operator runs, so rounds are short and their lower quartile is told: on a machine with
+# other work, the median of a round of four still held foreign time in one operator or another.
 RUNS = 4
 ROUNDS = 25
+QUARTILE = 25
 # A row of the summary's first table: kind, start, first, average, share, their sum, memory, calls, name.
 _ROW = re.compile(
     r"^\s*(?P<kind>\S.*?)\s+[\d.]+\s+[\d.]+\s+(?P<mean_ms>[\d.]+)\s+(?P<percent>[\d.]+)%\s+[\d.]+%"
@@ -69,7 +71,7 @@ def profile(
     rounds = [operators(summary, runs=RUNS) for summary in summaries]
     of_each = zip(*rounds, strict=True)
     return by_share(
-        replace(same[0], mean_ms=percentile([one.mean_ms for one in same], 50)) for same in of_each
+        replace(same[0], mean_ms=percentile([one.mean_ms for one in same], QUARTILE)) for same in of_each
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,7 @@ WRITE = 1
 MAX_RANK = 8
 WARM_UP = 3
 # The profiler's clock ticks in microseconds: four runs show quarters of them. What disturbs the machine
-# falls on whichever operator runs, so rounds are short and their lower quartile is told: on a machine with
-# other work, the median of a round of four still held foreign time in one operator or another.
+# falls on whichever operator runs, so rounds are short and their lower quartile is told.
 RUNS = 4
 ROUNDS = 25
 QUARTILE = 25
@@ -68,11 +67,23 @@ def profile(
     """
     lite = _Library(library)
     summaries = _Profiled(lite, model, threads).run(feeds)
-    rounds = [operators(summary, runs=RUNS) for summary in summaries]
-    of_each = zip(*rounds, strict=True)
-    return by_share(
-        replace(same[0], mean_ms=percentile([one.mean_ms for one in same], QUARTILE)) for same in of_each
-    )
+    return by_share(of_rounds(summaries))
+
+
+def of_rounds(summaries: Sequence[str]) -> list[OperatorTime]:
+    """Return the operators with the lower quartile of their times in rounds of `RUNS` inferences.
+
+    A summary tells of all runs up to then, since a reset of the profiler does not reset it: what a round
+    took is the difference to the summary before.
+    """
+    known = [operators(summary, runs=RUNS * number) for number, summary in enumerate(summaries, 1)]
+    sums_ms = [[one.mean_ms * number for one in found] for number, found in enumerate(known, 1)]
+    rounds_ms = np.diff(np.asarray(sums_ms), axis=0, prepend=0.0)
+    usual_ms = [max(0.0, percentile(rounds_ms[:, place], QUARTILE)) for place in range(len(known[-1]))]
+    if not any(usual_ms):
+        # Most rounds take less than a tick of the clock: only their mean says something.
+        return known[-1]
+    return [replace(one, mean_ms=time_ms) for one, time_ms in zip(known[-1], usual_ms, strict=True)]
 
 
 def operators(summary: str, *, runs: int) -> list[OperatorTime]:
@@ -135,7 +146,7 @@ class _Profiled:
         self._signature = lite.made("GetModelSignature", read, ctypes.c_size_t(0))
 
     def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> list[str]:
-        """Return the profiler's summary of each of `ROUNDS` rounds of `RUNS` inferences."""
+        """Return the profiler's summary after each of `ROUNDS` rounds of `RUNS` inferences."""
         inputs = self._inputs(feeds)
         outputs = self._outputs()
         sides = (ctypes.c_size_t(len(inputs)), inputs, ctypes.c_size_t(len(outputs)), outputs)
@@ -143,6 +154,7 @@ class _Profiled:
         summaries: list[str] = []
         for run in range(-WARM_UP, ROUNDS * RUNS):
             if run >= 0 and run % RUNS == 0:
+                # Its buffer holds so many events only: what came before is in the summary already.
                 self._lite.call("ResetProfiler", profiler)
                 self._lite.call("StartProfiler", profiler)
             self._lite.call("RunCompiledModel", self._compiled, ctypes.c_size_t(0), *sides)

@@ -67,6 +67,22 @@ def test_litert_summary_is_read_to_the_last_operator() -> None:
     assert [one.mean_ms for one in found] == pytest.approx([0.15, 0.075, 0.025])
 
 
+def test_rounds_of_litert_are_told_apart_though_its_summary_goes_on_adding() -> None:
+    # Rounds of 1, 1, 1 and 7 ms in all, of which the first operator takes 60 %.
+    def after(total_us: int, rounds: int) -> str:
+        calls = f"  0.000  {litert_profile.RUNS * rounds}  ["
+        text = SUMMARY.replace("  0.000  4  [", calls).replace("  0.000  8  [", calls)
+        return text.replace("curr=1000", f"curr={total_us}")
+
+    sums_us = [1000, 2000, 3000, 10_000]
+    found = litert_profile.of_rounds([after(total, number) for number, total in enumerate(sums_us, 1)])
+    assert found[0].mean_ms == pytest.approx(0.6 / litert_profile.RUNS)
+    assert [one.calls for one in found] == [1, 1, 1]
+    # Of a model that takes less than a tick, most rounds show nothing.
+    tiny = litert_profile.of_rounds([after(total, number) for number, total in enumerate([0, 0, 0, 8], 1)])
+    assert tiny[0].mean_ms == pytest.approx(0.6 * 0.008 / (4 * litert_profile.RUNS))
+
+
 def test_a_summary_of_another_form_is_an_error_and_no_empty_table() -> None:
     with pytest.raises(InvalidModel, match="told nothing of the operators"):
         litert_profile.operators("nothing here", runs=4)

@@ -37,22 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return OK
 
 
-def hello(_: Mapping[str, Any]) -> None:
-    """Tell which edge-bench this is."""
-    _tell(version=VERSION, edge_bench=__version__)
-
-
-def has(document: Mapping[str, Any]) -> None:
-    """Tell whether the job's model file is here."""
-    job = read_job(document["job"])
-    _tell(has=ModelCache.of_device(default_home()).has(job))
+def hello(document: Mapping[str, Any]) -> None:
+    """Tell which edge-bench this is and, where a job is named, whether its model file is here."""
+    has = "job" in document and ModelCache.of_device(default_home()).has(read_job(document["job"]))
+    _tell(version=VERSION, edge_bench=__version__, has=has)
 
 
 def put(document: Mapping[str, Any]) -> None:
     """Read the job's model file from stdin, and no more than its size."""
     job = read_job(document["job"])
     ModelCache.of_device(default_home()).receive(job, lambda file: _copy(job, file))
-    _tell(has=True)
+    _tell(put=True)
 
 
 def run(document: Mapping[str, Any]) -> None:
@@ -72,7 +67,6 @@ def run(document: Mapping[str, Any]) -> None:
 
 ACTIONS: dict[str, Callable[[Mapping[str, Any]], None]] = {
     "hello": hello,
-    "has": has,
     "put": put,
     "run": run,
 }

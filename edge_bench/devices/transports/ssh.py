@@ -53,8 +53,7 @@ class Ssh(Transport):
     async def _measure(self, job: Job, model: Path, say: Callable[[str], None]) -> BenchmarkResult:
         document = {"job": to_document(job), "device": self.device.name}
         async with self._connected(CONNECT_S) as connection:
-            await self._checked_greeting(connection)
-            if not (await self._ask(connection, "has", document))["has"]:
+            if not (await self._checked_greeting(connection, document))["has"]:
                 say(f"copying {job.model} to '{self.device.name}' ({job.size_bytes / 1e6:.1f} MB)")
                 await self._ask(connection, "put", document, send=model)
             say(f"running on '{self.device.name}': {job.model}")
@@ -66,10 +65,12 @@ class Ssh(Transport):
 
     async def _greet(self) -> dict[str, Any]:
         async with asyncio.timeout(2 * REACH_S), self._connected(REACH_S) as connection:
-            return await self._checked_greeting(connection)
+            return await self._checked_greeting(connection, {})
 
-    async def _checked_greeting(self, connection: asyncssh.SSHClientConnection) -> dict[str, Any]:
-        told = await self._ask(connection, "hello", {})
+    async def _checked_greeting(
+        self, connection: asyncssh.SSHClientConnection, document: dict[str, Any]
+    ) -> dict[str, Any]:
+        told = await self._ask(connection, "hello", document)
         if told.get("version") != remote.VERSION:
             raise ConfigError(
                 f"'{self.device.name}' has edge-bench {told.get('edge_bench')}, which answers otherwise",

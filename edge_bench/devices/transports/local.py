@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edge_bench.devices.job import Job
 from edge_bench.devices.transports import Reach, Transport
+from edge_bench.errors import EdgeBenchError
 from edge_bench.files import Home
 from edge_bench.measure.benchmark import CutShort, benchmark
 from edge_bench.records import BenchmarkResult
@@ -30,6 +31,8 @@ def measure(
 ) -> BenchmarkResult:
     """Measure a job's file here. Every job ends in this: an agent's, and the far end's of ssh.
 
+    In a cache of models the file is called after its digest; results and errors call it by its name.
+
     Raises:
         EdgeBenchError: what `benchmark` raises.
     """
@@ -45,5 +48,7 @@ def measure(
     except CutShort as cut:
         # A job counts whole or not at all: it is measured again, or its file is what cut it.
         raise cut.__cause__ or cut from None
-    # In a cache of models the file is called after its digest.
+    except EdgeBenchError as error:
+        error.message = error.message.replace(str(model), job.model).replace(model.name, job.model)
+        raise
     return result if job.artifact else replace(result, model=job.model)

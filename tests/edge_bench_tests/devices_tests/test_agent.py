@@ -135,8 +135,10 @@ def test_a_model_that_cannot_run_is_told_and_the_agent_lives(
     token = served.device()
     bad = served.job(scripted("bad", crash="SIGABRT"))
     unknown = served.job(scripted("good"), mode=Choice(name="lucky"))
-    for _ in range(2):
+    unread = served.job(scripted("unread"), runtime="litert")
+    for _ in range(3):
         served.agent(token, device_home).run(once=True)
+    assert served.queue.entry(unread.id).failure.message == "litert reads .tflite, not 'unread.scripted'"
     assert served.queue.entry(bad.id).failure.error().status == 6
     assert "SIGABRT" in served.queue.entry(bad.id).failure.message
     assert "unknown mode 'lucky'" in served.queue.entry(unknown.id).failure.message

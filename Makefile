@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 # More words for pip, e.g. another index for a torch build of your own (see README).
 PIP_OPTIONS ?=
 
-.PHONY: help install quickstart dashboard test test-slow lint format benchmarks clean
+.PHONY: help install quickstart dashboard test test-slow smoke lint format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,13 @@ test: lint ## every check: ruff, mypy, import-linter, pytest with the browser te
 
 test-slow: $(READY) ## the tests that take minutes
 	$(BIN)/pytest -m slow
+
+# Not the one that trains and measures for minutes, nor the one that emulates a board: slow tests do that.
+SMOKED := $(filter-out report quickstart arm_emulated,$(basename $(notdir $(wildcard benchmarks/*.py))))
+
+smoke: $(READY) ## every benchmark at its smallest size, to see that it works
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_OPTIONS) -c constraints.txt -e '.[peers]'
+	@for name in $(SMOKED); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py --size smoke || exit 1; done
 
 format: $(READY) ## put the code in the house's form
 	$(BIN)/ruff check --fix .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,12 @@ learning_rate = 0.01
 threads = 1
 device = "cpu"
 """
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C, and let children hear it, where a shell started the tests in its background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

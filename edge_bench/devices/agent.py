@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import random
 import threading
 import time
@@ -21,7 +20,7 @@ from edge_bench.devices.spool import Spool
 from edge_bench.devices.transports.local import measure
 from edge_bench.documents import canonical_json
 from edge_bench.errors import ConfigError, DataError, EdgeBenchError, StoreError
-from edge_bench.files import Home, explained, write_text
+from edge_bench.files import Home, locked, write_text
 
 POLL_S = 3.0
 LONGEST_WAIT_S = 60.0
@@ -203,17 +202,11 @@ def _identity(path: Path) -> str:
 @contextmanager
 def _alone(home: Home) -> Iterator[None]:
     """Hold the home folder's agent lock: two agents would run each other's spool."""
-    path = home.root / "agent" / "agent.lock"
-    with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(
-                f"another agent runs under '{home.root}'", hint="stop it, or name another --home"
-            ) from None
+
+    def taken() -> None:
+        raise ConfigError(f"another agent runs under '{home.root}'", hint="stop it, or name another --home")
+
+    with locked(home.root / "agent" / "agent.lock", taken=taken):
         yield
 
 

@@ -39,7 +39,10 @@ device = "cpu"
 
 
 def pytest_configure() -> None:
-    """Hear Ctrl-C, and let children hear it, where a shell started the tests in its background."""
+    """Hear Ctrl-C, and let children hear it, where a shell started the tests in its background; and be
+    CI to libraries that report their use to their makers.
+    """
+    os.environ["CI"] = "true"
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -45,6 +45,8 @@ def serve(
         )
     config = uvicorn.Config(
         controller(store, home, lease_s=lease_s),
+        # Its own configuration of logging would close the handlers that other libraries have opened.
+        log_config=None,
         log_level="warning",
         access_log=False,
         lifespan="off",

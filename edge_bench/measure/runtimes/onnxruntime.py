@@ -25,6 +25,9 @@ from edge_bench.statistics import percentile
 KERNEL = "_kernel_time"
 PROFILED_RUNS = 50
 
+# It would keep a file of what it was used for in the user's folder.
+onnxruntime.disable_telemetry_events()
+
 _DTYPES = {
     "float": "float32",
     "double": "float64",

@@ -83,6 +83,8 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
+        # From here on who connects waits for an answer, so that the address may be told.
+        listening.listen()
     except OSError as error:
         listening.close()
         hint = "another --port, or stop what listens there"

@@ -50,7 +50,8 @@ def test_an_unknown_kind_of_space_names_the_nearest(tiny: Callable[..., RunConfi
 
 
 def test_phases_take_the_place_of_the_one_phase(tiny: Callable[..., RunConfig]) -> None:
-    assert [(phase.name, phase.epochs) for phase in tiny().planned] == [("largest", 1), ("all", 1)]
+    config = tiny("schedule={kind='sandwich', warmup_share=0.5}")
+    assert [(phase.name, phase.epochs) for phase in config.planned] == [("largest", 1), ("all", 1)]
     config = tiny("phases=[{name='largest', epochs=3, open=[]}, {name='all', epochs=1}]")
     assert [(phase.name, phase.epochs) for phase in config.planned] == [("largest", 3), ("all", 1)]
 

@@ -171,7 +171,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_step(
     tiny: Callable[..., RunConfig], home: Home
 ) -> None:
     config = tiny("training.optimizer='sgd'", "training.learning_rate=1e30", "training.warmup=0")
-    with pytest.raises(TrainingError, match="not finite in phase 'largest', step [0-9]+ of") as raised:
+    with pytest.raises(TrainingError, match="not finite in phase 'all', step [0-9]+ of") as raised:
         _train(config, home)
     assert "learning_rate" in raised.value.hint
 

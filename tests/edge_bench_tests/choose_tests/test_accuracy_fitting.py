@@ -81,6 +81,7 @@ def test_what_is_held_out_depends_on_the_seed_and_not_on_what_is_fitted() -> Non
     assert not extremes & {arch.key for arch in second.asked}
 
 
+@pytest.mark.slow
 def test_the_same_networks_are_chosen_again_so_that_an_interrupted_fit_goes_on() -> None:
     unseen = measure_held_out(ENCODING, Bench(), 20, seed=5)
     first, second = Bench(), Bench()
@@ -100,6 +101,7 @@ def test_the_kind_that_errs_least_in_cross_validation_is_taken(made: tuple[Measu
     assert fitted.baselines["mean"].kendall is None
 
 
+@pytest.mark.slow
 def test_held_out_values_move_neither_the_choice_nor_the_fit(made: tuple[Measured, Measured]) -> None:
     seen, unseen = made
     fitted = fit_accuracy(ENCODING, seen, unseen, run="r")

@@ -13,6 +13,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from edge_bench.devices import agent as agents
@@ -224,6 +225,8 @@ def test_a_job_that_a_killed_agent_had_begun_goes_back_at_once(
     words = ("agent", "--controller", served.url, "--token-file", str(token_file))
     process = started(*words, "--home", str(device_home.root), "--poll-seconds", "0.1")
     eventually(lambda: served.queue.entry(job.id).state == "leased")
+    # A child that is not yet another program still holds the agent's lock.
+    eventually(lambda: any("-I" in one.cmdline() for one in psutil.Process(process.pid).children()))
     os.kill(process.pid, signal.SIGKILL)
     process.wait(20)
     assert served.queue.entry(job.id).state == "leased"

@@ -139,7 +139,9 @@ def test_every_runtime_tells_its_operators_or_says_that_it_does_not(
         return
     assert profile["operators"] or "times of" in profile["notes"][0]
     if profile["operators"]:
-        assert sum(one["share"] for one in profile["operators"]) == pytest.approx(1)
+        # All runs of this tiny file together may take less than a tick of LiteRT's profiler.
+        total_ms = sum(one["mean_ms"] for one in profile["operators"])
+        assert sum(one["share"] for one in profile["operators"]) == pytest.approx(float(total_ms > 0))
         assert all(one["where"] and one["mean_ms"] >= 0 for one in profile["operators"])
 
 

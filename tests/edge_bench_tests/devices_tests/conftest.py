@@ -77,7 +77,9 @@ def served(home: Home, store: ResultStore, request: pytest.FixtureRequest) -> It
     app = controller(store, home, lease_s=getattr(request, "param", 60.0), body_timeout_s=2)
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+        uvicorn.Config(
+            app, log_config=None, log_level="warning", lifespan="off", timeout_graceful_shutdown=1
+        )
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()

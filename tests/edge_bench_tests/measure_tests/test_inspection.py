@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,6 @@ import pytest
 from edge_bench.errors import ConfigError, InvalidModel
 from edge_bench.measure import onnx_file, tflite_file
 from edge_bench.measure.inspection import check_model, memory_limit_bytes, runtime_for
-from edge_bench.measure.isolation import leave_network
 from edge_bench.measure.sandbox import MAX_PROCESSES, _limits
 
 ROOT = Path(__file__).parents[3]
@@ -244,22 +244,23 @@ def judge(hostile: Any, shared_data: Path, folder: Path, seeds: range, **more: A
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux lets a process leave")
 def test_the_child_has_no_network_where_the_system_allows_that() -> None:
-    def reached(address: tuple[str, int]) -> bool:
-        with socket.socket() as caller:
-            caller.settimeout(5)
-            return caller.connect_ex(address) == 0
-
+    call = """
+import socket, sys
+from edge_bench.measure.isolation import leave_network
+if not leave_network():
+    sys.exit(2)
+with socket.socket() as caller:
+    caller.settimeout(5)
+    sys.exit(int(caller.connect_ex(("127.0.0.1", int(sys.argv[1]))) == 0))
+"""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        address = server.getsockname()
-        assert reached(address)
-        child = os.fork()
-        if not child:
-            # 2: this system does not let a process leave.
-            os._exit(2 if not leave_network() else int(reached(address)))
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if status == 2:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port), timeout=5):
+            pass
+        child = subprocess.run([sys.executable, "-c", call, str(port)], check=False)
+    if child.returncode == 2:
         pytest.skip("this system lets no process leave its network")
-    assert status == 0
+    assert child.returncode == 0
 
 
 def test_a_child_is_limited_in_memory_time_processes_and_files() -> None:

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_bench.choose.encoding import Encoding, Rows
-from edge_bench.choose.features import operator_features
-from edge_bench.choose.fitting import open_predictor, space_key
-from edge_bench.choose.predictors import AdditivePredictor
+from edge_bench.choose.features import block_features, blocks, operator_features
+from edge_bench.choose.fitting import fits, open_predictor, space_key
+from edge_bench.choose.predictors import AdditivePredictor, FeatureTable, LatencyPredictor
 from edge_bench.errors import ConfigError
 from edge_bench.records import ArchConfig, Block, FittedPredictor, Operator, SearchSpace, operators
 
@@ -105,15 +105,19 @@ def latency_table(encoding: Encoding, fitted: FittedPredictor) -> BlockTable:
     """Return the latency in ms that a fitted predictor gives, exact but for the order of the sum.
 
     Raises:
-        ConfigError: the predictor was fitted for another space, or is none that sums over operators.
+        ConfigError: the predictor was fitted for another space, or is none that sums over parts.
     """
-    if fitted.space != space_key(encoding.space):
+    if not fits(fitted, encoding.space):
         raise ConfigError(
             f"predictor '{fitted.id}' was fitted for space '{fitted.space}', "
             f"not '{space_key(encoding.space)}'",
             hint="edge-bench fit --run RUN",
         )
     predictor = open_predictor(fitted)
+    if fitted.unit == "block":
+        return _tabulated(
+            encoding, "latency_ms", lambda listed: _block_prices(predictor, listed), combine=sum
+        )
     if not isinstance(predictor, AdditivePredictor):
         raise ConfigError(
             f"predictor '{fitted.id}' is of kind '{fitted.kind}', which gives operators no prices to sum",
@@ -121,6 +125,16 @@ def latency_table(encoding: Encoding, fitted: FittedPredictor) -> BlockTable:
         )
     table = _summed(encoding, "latency_ms", lambda one: predictor.price(operator_features(one)))
     return replace(table, base=table.base + predictor.overhead_ms)
+
+
+def _block_prices(predictor: LatencyPredictor, listed: Sequence[Operator]) -> list[float]:
+    """Return for each operator in running order the price of the block that it begins, else 0."""
+    parts = blocks(listed)
+    prices = predictor.predict(FeatureTable.of([block_features(part) for part in parts])).latency_ms
+    told: list[float] = []
+    for part, price in zip(parts, prices, strict=True):
+        told += [float(price), *[0.0] * (len(part) - 1)]
+    return told
 
 
 def live_bytes(listed: Sequence[Operator]) -> list[int]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from edge_bench import variants
-from edge_bench.choose.features import features
-from edge_bench.choose.predictors import LatencyPredictor
+from edge_bench.choose.features import block_features, blocks, features
+from edge_bench.choose.predictors import FeatureTable, LatencyPredictor, Predictions
 from edge_bench.documents import digest
-from edge_bench.records import ArchConfig, FittedPredictor, HeldOut, Prediction, SearchSpace
+from edge_bench.errors import NotFittedError
+from edge_bench.records import ArchConfig, FittedPredictor, HeldOut, Prediction, SearchSpace, operators
 from edge_bench.statistics import kendall, relative_errors, spearman
 from edge_bench.store import now
 
@@ -45,11 +47,10 @@ def fit_predictor(
     """
     if {arch.key for arch in archs} & {arch.key for arch in held_out_archs}:
         raise ValueError("a held-out network is among the fitted ones")
-    seen = [features(space, arch) for arch in archs]
-    unseen = [features(space, arch) for arch in held_out_archs]
+    seen = FeatureTable.of([features(space, arch) for arch in archs])
+    unseen = FeatureTable.of([features(space, arch) for arch in held_out_archs])
     predictor = _load(kind)().fit(seen, latencies_ms)
     baseline = _load(BASELINE)().fit(seen, latencies_ms)
-    validity = {name: (min(one[name] for one in seen), max(one[name] for one in seen)) for name in seen[0]}
     return FittedPredictor(
         id=f"{device}-{runtime}-{threads}-{precision}-{space_key(space)}-{kind}",
         kind=kind,
@@ -60,11 +61,18 @@ def fit_predictor(
         space=space_key(space),
         fitted_networks=len(archs),
         parameters=predictor.parameters(),
-        validity=validity,
-        held_out=judge(predictor, unseen, held_out_latencies_ms),
-        baseline=judge(baseline, unseen, held_out_latencies_ms),
+        validity=validity(seen),
+        held_out=judge(predictor.predict(unseen), held_out_latencies_ms),
+        baseline=judge(baseline.predict(unseen), held_out_latencies_ms),
         created=now(),
+        method=f"{kind} on {len(archs)} whole networks",
     )
+
+
+def validity(seen: FeatureTable) -> dict[str, tuple[float, float]]:
+    """Return the smallest and largest value of each feature."""
+    ends = zip(seen.names, seen.values.min(0).tolist(), seen.values.max(0).tolist(), strict=True)
+    return {name: (low, high) for name, low, high in ends}
 
 
 def space_key(space: SearchSpace) -> str:
@@ -72,51 +80,76 @@ def space_key(space: SearchSpace) -> str:
     return f"{space.name}-{digest(space, length=8)}"
 
 
+def fits(fitted: FittedPredictor, space: SearchSpace) -> bool:
+    """Say whether a predictor answers for networks of `space`."""
+    return fitted.unit == "block" or fitted.space == space_key(space)
+
+
 def open_predictor(fitted: FittedPredictor) -> LatencyPredictor:
-    """Return the predictor that `fitted` describes."""
-    return _load(fitted.kind).from_parameters(fitted.parameters)
+    """Return the predictor that `fitted` describes.
+
+    Raises:
+        NotFittedError: another version of edge-bench wrote it, in a form of its own.
+    """
+    try:
+        return _load(fitted.kind).from_parameters(fitted.parameters)
+    except (KeyError, TypeError, ValueError) as error:
+        raise NotFittedError(
+            f"predictor '{fitted.id}' is not in the form that this version reads",
+            hint="fit it again: edge-bench fit",
+        ) from error
 
 
 def predict(fitted: FittedPredictor, space: SearchSpace, arch: ArchConfig) -> Prediction:
-    """Return the predicted latency, with a warning where `arch` lies outside the fitted networks."""
-    seen = features(space, arch)
-    prediction = open_predictor(fitted).predict(seen)
-    outside = [name for name, value in seen.items() if not _within(value, fitted.validity.get(name))]
-    if not outside:
-        return prediction
-    low, high = fitted.validity.get(outside[0], (0.0, 0.0))
-    return replace(
-        prediction,
-        warning=f"outside what was measured: {outside[0]} is {seen[outside[0]]:.4g}, "
-        f"measured were {low:.4g} to {high:.4g}",
-    )
+    """Return the predicted latency, with a warning where `arch` lies outside what was measured."""
+    if fitted.unit == "network":
+        seen = FeatureTable.of([features(space, arch)])
+        (prediction,) = open_predictor(fitted).predict(seen)
+    else:
+        seen = FeatureTable.of([block_features(block) for block in blocks(operators(space, arch))])
+        priced = open_predictor(fitted).predict(seen)
+        prediction = Prediction(
+            latency_ms=float(priced.latency_ms.sum()),
+            low_ms=float(priced.low_ms.sum()),
+            high_ms=float(priced.high_ms.sum()),
+        )
+    return replace(prediction, warning=_outside(seen, fitted))
 
 
-def judge(
-    predictor: LatencyPredictor, unseen: Sequence[Mapping[str, float]], latencies_ms: Sequence[float]
-) -> HeldOut:
-    """Return the errors of `predictor` on networks it has not seen."""
-    predictions = [predictor.predict(one) for one in unseen]
-    predicted = np.array([one.latency_ms for one in predictions])
-    errors = relative_errors(predicted, latencies_ms)
-    covered = [
-        one.low_ms <= latency <= one.high_ms for one, latency in zip(predictions, latencies_ms, strict=True)
-    ]
+def judge(predicted: Predictions, latencies_ms: npt.ArrayLike) -> HeldOut:
+    """Return the errors of predictions of networks that were not used to fit."""
+    latencies = np.asarray(latencies_ms, np.float64)
+    errors = relative_errors(predicted.latency_ms, latencies)
+    covered = (predicted.low_ms <= latencies) & (latencies <= predicted.high_ms)
     return HeldOut(
-        networks=len(unseen),
+        networks=len(latencies),
         mape=float(errors.mean()),
         within_5_percent=float((errors <= 0.05).mean()),
         within_10_percent=float((errors <= 0.10).mean()),
-        spearman=spearman(predicted, latencies_ms),
-        kendall=kendall(predicted, latencies_ms),
+        spearman=spearman(predicted.latency_ms, latencies),
+        kendall=kendall(predicted.latency_ms, latencies),
         coverage=float(np.mean(covered)),
     )
 
 
+def _outside(seen: FeatureTable, fitted: FittedPredictor) -> str:
+    """Return what lies furthest outside what was measured, in words; empty where nothing does."""
+    worst, told = 1.0, ""
+    for name, values in zip(seen.names, seen.values.T, strict=True):
+        low, high = fitted.validity.get(name, (0.0, 0.0))
+        for value in (float(values.min()), float(values.max())):
+            # A tenth beyond either end is no extrapolation worth a warning.
+            if 0.9 * low <= value <= 1.1 * high:
+                continue
+            beyond = max(value / high if high else np.inf, low / value if value else np.inf)
+            if not told or beyond > worst:
+                worst = beyond
+                told = (
+                    f"outside what was measured: {name} is {value:.4g}, "
+                    f"measured were {low:.4g} to {high:.4g}"
+                )
+    return told
+
+
 def _load(kind: str) -> type[LatencyPredictor]:
     return variants.load(LatencyPredictor, PREDICTORS, kind)
-
-
-def _within(value: float, limits: tuple[float, float] | None) -> bool:
-    # A tenth beyond either end is no extrapolation worth a warning.
-    return limits is not None and 0.9 * limits[0] <= value <= 1.1 * limits[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from edge_bench.records.subnet import Split
 
@@ -31,7 +31,11 @@ class FittedPredictor:
 
     `validity` gives the smallest and largest value of each feature among the fitted networks;
     outside it a prediction carries a warning. `baseline` is a line through MACs, fitted and
-    held out on the same networks.
+    held out on the same networks. With `unit` "block" the predictor prices the blocks of a network one
+    by one, the network costs their sum, and it holds for any `space`, which is then empty.
+
+    `method` says in words how it was fitted, `source` who measured, where and when: for published
+    measurements their citation. `batch` is the number of images a latency is of.
     """
 
     id: str
@@ -48,6 +52,9 @@ class FittedPredictor:
     baseline: HeldOut
     created: str
     source: str = "measured here"
+    unit: Literal["network", "block"] = "network"
+    batch: int = 1
+    method: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

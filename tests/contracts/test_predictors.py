@@ -11,7 +11,7 @@ import pytest
 from edge_bench import variants
 from edge_bench.choose.features import MACS, features
 from edge_bench.choose.fitting import BASELINE, PREDICTORS
-from edge_bench.choose.predictors import LatencyPredictor
+from edge_bench.choose.predictors import FeatureTable, LatencyPredictor
 from edge_bench.errors import NotFittedError
 from supernet.spaces.lite_32 import LiteAt32
 
@@ -51,7 +51,8 @@ def by_operator_ms(network: Features) -> float:
 def errors(
     predictor: LatencyPredictor, networks: list[Features], truth: Callable[[Features], float]
 ) -> list[float]:
-    return [abs(predictor.predict(one).latency_ms / truth(one) - 1) for one in networks]
+    predicted = predictor.predict(FeatureTable.of(networks)).latency_ms
+    return [abs(latency / truth(one) - 1) for latency, one in zip(predicted, networks, strict=True)]
 
 
 def fitted_on(
@@ -63,9 +64,8 @@ def fitted_on(
     seed: int = 0,
 ) -> LatencyPredictor:
     factors = np.random.default_rng(seed).lognormal(0.0, noise, len(networks))
-    return kind().fit(
-        networks, [truth(one) * factor for one, factor in zip(networks, factors, strict=True)]
-    )
+    latencies_ms = [truth(one) * factor for one, factor in zip(networks, factors, strict=True)]
+    return kind().fit(FeatureTable.of(networks), latencies_ms)
 
 
 def test_a_price_of_multiply_accumulates_is_found(
@@ -94,12 +94,13 @@ def test_parameters_that_went_through_json_predict_the_same(
 ) -> None:
     predictor = fitted_on(kind, networks[:FITTED], by_operator_ms, noise=0.05)
     again = kind.from_parameters(json.loads(json.dumps(predictor.parameters(), allow_nan=False)))
-    assert [again.predict(one) for one in networks] == [predictor.predict(one) for one in networks]
+    table = FeatureTable.of(networks)
+    assert list(again.predict(table)) == list(predictor.predict(table))
 
 
 def test_nothing_is_predicted_before_a_fit(kind: type[LatencyPredictor], networks: list[Features]) -> None:
     with pytest.raises(NotFittedError):
-        kind().predict(networks[0])
+        kind().predict(FeatureTable.of(networks[:1]))
 
 
 def test_features_of_another_space_are_refused(
@@ -107,7 +108,7 @@ def test_features_of_another_space_are_refused(
 ) -> None:
     predictor = fitted_on(kind, networks[:FITTED], by_operator_ms)
     with pytest.raises(NotFittedError, match="other features"):
-        predictor.predict({"area": 1.0})
+        predictor.predict(FeatureTable.of([{"area": 1.0}]))
 
 
 @pytest.mark.parametrize("count", [2, 3, 8, FITTED])
@@ -116,8 +117,7 @@ def test_the_interval_encloses_the_prediction(
 ) -> None:
     for seed in range(30):
         predictor = fitted_on(kind, networks[:count], by_operator_ms, noise=0.5, seed=seed)
-        for one in networks[::10]:
-            prediction = predictor.predict(one)
+        for prediction in predictor.predict(FeatureTable.of(networks[::10])):
             assert 0 < prediction.low_ms <= prediction.latency_ms <= prediction.high_ms
 
 
@@ -125,7 +125,7 @@ def test_more_noise_gives_a_wider_interval(kind: type[LatencyPredictor], network
     widths = []
     for noise in (0.0, 0.3):
         predictor = fitted_on(kind, networks[:FITTED], by_macs_ms, noise=noise)
-        prediction = predictor.predict(networks[-1])
+        (prediction,) = predictor.predict(FeatureTable.of(networks[-1:]))
         widths.append((prediction.high_ms - prediction.low_ms) / prediction.latency_ms)
     assert widths[0] < 0.05 < 0.3 < widths[1]
 
@@ -135,4 +135,4 @@ def test_a_fit_says_what_is_missing(
     kind: type[LatencyPredictor], networks: list[Features], latencies_ms: list[float]
 ) -> None:
     with pytest.raises(ValueError, match="at least 2 of each"):
-        kind().fit(networks[: min(2, len(latencies_ms) or 1)], latencies_ms)
+        kind().fit(FeatureTable.of(networks[: min(2, len(latencies_ms) or 1)]), latencies_ms)

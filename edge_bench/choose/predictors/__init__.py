@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -15,23 +16,76 @@ from edge_bench.records.prediction import Prediction
 Matrix = npt.NDArray[np.float64]
 
 
-class LatencyPredictor(ABC):
-    """Learns milliseconds from features of whole networks. State is a plain document, never a pickle.
+@dataclass(frozen=True, kw_only=True)
+class FeatureTable:
+    """What predictors see of networks, or of the blocks of networks: a row each, a column a feature.
 
-    Features are what `choose/features.py` makes of a network: names to numbers, the same names for
-    every network of a fit.
+    Attributes:
+        names: of the columns, all different.
+        values: [rows, columns].
     """
 
-    @abstractmethod
-    def fit(self, features: Sequence[Mapping[str, float]], latencies_ms: Sequence[float]) -> Self:
-        """Fit on measured networks and return this predictor."""
+    names: tuple[str, ...]
+    values: Matrix
 
-    @abstractmethod
-    def predict(self, features: Mapping[str, float]) -> Prediction:
-        """Return the latency and its 90 % interval.
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, float]]) -> FeatureTable:
+        """Return the table of `rows`, at least one; the first tells the names, all have them."""
+        names = tuple(rows[0])
+        return cls(
+            names=names, values=np.array([[row[name] for name in names] for row in rows], np.float64)
+        )
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def taken(self, rows: npt.ArrayLike) -> FeatureTable:
+        """Return the table of some rows, by their numbers or a mask."""
+        return FeatureTable(names=self.names, values=self.values[np.asarray(rows)])
+
+    def columns(self, names: Sequence[str]) -> Matrix:
+        """Return the values [rows, names] of some columns.
 
         Raises:
-            NotFittedError: nothing was fitted or loaded yet.
+            NotFittedError: a column is not there, so that the predictor was fitted on others.
+        """
+        places = {name: place for place, name in enumerate(self.names)}
+        unknown = [name for name in names if name not in places]
+        if unknown:
+            raise NotFittedError(f"the predictor was fitted on other features: '{unknown[0]}' is not given")
+        return self.values[:, [places[name] for name in names]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """Latencies in ms [n], each with the ends of its 90 % interval [n]."""
+
+    latency_ms: Matrix
+    low_ms: Matrix
+    high_ms: Matrix
+
+    def __iter__(self) -> Iterator[Prediction]:
+        for latency, low, high in zip(self.latency_ms, self.low_ms, self.high_ms, strict=True):
+            yield Prediction(latency_ms=float(latency), low_ms=float(low), high_ms=float(high))
+
+
+class LatencyPredictor(ABC):
+    """Learns milliseconds from features. State is a plain document, never a pickle."""
+
+    @abstractmethod
+    def fit(self, table: FeatureTable, latencies_ms: npt.ArrayLike) -> Self:
+        """Fit on what was measured and return this predictor.
+
+        Raises:
+            ValueError: there are fewer than two rows, or not as many latencies as rows.
+        """
+
+    @abstractmethod
+    def predict(self, table: FeatureTable) -> Predictions:
+        """Return latencies with their 90 % intervals.
+
+        Raises:
+            NotFittedError: nothing was fitted or loaded yet, or on other features.
         """
 
     @abstractmethod
@@ -44,57 +98,92 @@ class LatencyPredictor(ABC):
         """Return the predictor that `parameters` was read from."""
 
 
-class AdditivePredictor(LatencyPredictor):
-    """A constant plus a price for each feature; what differs between variants is how prices are found.
+class RelativePredictor(LatencyPredictor):
+    """A predictor whose interval is a share of the latency, found by leaving out what was fitted.
 
-    The interval holds the middle 90 % of the relative errors that tenfold cross-validation made on
-    the fitted networks, so it speaks of networks that were not seen.
+    The interval holds the middle 90 % of the relative errors that tenfold cross-validation made, so it
+    speaks of networks that were not seen. A variant fills in `learn`, `estimate`, `learned` and `load`.
     """
 
     folds = 10
 
     def __init__(self) -> None:
-        self._prices: dict[str, float] = {}
-        self._overhead_ms = 0.0
+        self._names: tuple[str, ...] = ()
         self._ratios = (1.0, 1.0)
+
+    @abstractmethod
+    def learn(self, values: Matrix, latencies_ms: Matrix) -> None:
+        """Fit on features [rows, columns] and latencies [rows], forgetting an earlier fit."""
+
+    @abstractmethod
+    def estimate(self, values: Matrix) -> Matrix:
+        """Return latencies [rows] for features [rows, columns]."""
+
+    @abstractmethod
+    def learned(self) -> dict[str, Any]:
+        """Return what `learn` found, as JSON can say it."""
+
+    @abstractmethod
+    def load(self, learned: Mapping[str, Any]) -> None:
+        """Take what `learned` returned."""
+
+    def chosen(self, names: Sequence[str]) -> list[str]:
+        """Return the features that are used, of those there are."""
+        return list(names)
+
+    def fit(self, table: FeatureTable, latencies_ms: npt.ArrayLike) -> Self:
+        latencies = np.asarray(latencies_ms, np.float64)
+        if len(table) != len(latencies) or len(table) < 2:
+            raise ValueError(f"{len(table)} networks and {len(latencies)} latencies; at least 2 of each")
+        wanted = self.chosen(table.names)
+        given = table.columns(wanted)
+        self._names = tuple(name for name, one in zip(wanted, given.T, strict=True) if one.any())
+        values = table.columns(self._names)
+        self._ratios = self._cross_validated(values, latencies)
+        self.learn(values, latencies)
+        return self
+
+    def predict(self, table: FeatureTable) -> Predictions:
+        if not self._names:
+            raise NotFittedError("this predictor has seen no measurement", hint="edge-bench fit")
+        latency = np.maximum(self.estimate(table.columns(self._names)), 1e-6)
+        low, high = self._ratios
+        return Predictions(latency_ms=latency, low_ms=latency * low, high_ms=latency * high)
+
+    def parameters(self) -> dict[str, Any]:
+        return {"names": list(self._names), "interval_ratios": list(self._ratios), **self.learned()}
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
+        loaded = cls()
+        loaded._names = tuple(str(name) for name in parameters["names"])
+        low, high = parameters["interval_ratios"]
+        loaded._ratios = (float(low), float(high))
+        loaded.load(parameters)
+        return loaded
+
+    def _cross_validated(self, values: Matrix, latencies: Matrix) -> tuple[float, float]:
+        count = len(latencies)
+        ratios = np.empty(count)
+        for fold in range(min(self.folds, count)):
+            left_out = np.arange(count) % min(self.folds, count) == fold
+            self.learn(values[~left_out], latencies[~left_out])
+            ratios[left_out] = latencies[left_out] / np.maximum(self.estimate(values[left_out]), 1e-6)
+        # Few networks may all err to one side; the interval still encloses the prediction.
+        return min(1.0, float(np.quantile(ratios, 0.05))), max(1.0, float(np.quantile(ratios, 0.95)))
+
+
+class AdditivePredictor(RelativePredictor):
+    """A constant plus a price for each feature; what differs between variants is how prices are found."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._prices: Matrix = np.zeros(0)
+        self._overhead_ms = 0.0
 
     @abstractmethod
     def solve(self, matrix: Matrix, latencies_ms: Matrix) -> Matrix:
         """Return prices [columns] for features [networks, columns]; the last column is all ones."""
-
-    def chosen(self, names: Sequence[str]) -> list[str]:
-        """Return the features that are priced, of those there are."""
-        return list(names)
-
-    def fit(self, features: Sequence[Mapping[str, float]], latencies_ms: Sequence[float]) -> Self:
-        if len(features) != len(latencies_ms) or len(features) < 2:
-            raise ValueError(
-                f"{len(features)} networks and {len(latencies_ms)} latencies; at least 2 of each"
-            )
-        names = [name for name in self.chosen(list(features[0])) if any(one[name] for one in features)]
-        raw = np.array([[one[name] for name in names] for one in features], np.float64).reshape(
-            -1, len(names)
-        )
-        scale = np.abs(raw).max(axis=0) if names else np.ones(0)
-        matrix = np.hstack([raw / scale, np.ones((len(raw), 1))])
-        latencies = np.asarray(latencies_ms, np.float64)
-        solved = self.solve(matrix, latencies)
-        self._prices = {
-            name: float(price / unit) for name, price, unit in zip(names, solved[:-1], scale, strict=True)
-        }
-        self._overhead_ms = float(solved[-1])
-        self._ratios = self._cross_validated(matrix, latencies)
-        return self
-
-    def predict(self, features: Mapping[str, float]) -> Prediction:
-        if not self._prices and not self._overhead_ms:
-            raise NotFittedError("this predictor has seen no measurement", hint="edge-bench fit")
-        unknown = [name for name in self._prices if name not in features]
-        if unknown:
-            raise NotFittedError(f"the predictor was fitted on other features: '{unknown[0]}' is not given")
-        latency = max(self._overhead_ms + self.price(features), 1e-6)
-        low, high = self._ratios
-        return Prediction(latency_ms=latency, low_ms=latency * low, high_ms=latency * high)
 
     @property
     def overhead_ms(self) -> float:
@@ -103,30 +192,22 @@ class AdditivePredictor(LatencyPredictor):
 
     def price(self, features: Mapping[str, float]) -> float:
         """Return what features cost in ms, those of a network or of a part; an absent one counts 0."""
-        return sum(price * features.get(name, 0.0) for name, price in self._prices.items())
+        named = zip(self._names, self._prices, strict=True)
+        return float(sum(price * features.get(name, 0.0) for name, price in named))
 
-    def parameters(self) -> dict[str, Any]:
-        return {
-            "prices_ms": dict(self._prices),
-            "overhead_ms": self._overhead_ms,
-            "interval_ratios": list(self._ratios),
-        }
+    def learn(self, values: Matrix, latencies_ms: Matrix) -> None:
+        scale = np.abs(values).max(axis=0, initial=0.0)
+        scale[scale == 0] = 1.0
+        solved = self.solve(np.hstack([values / scale, np.ones((len(values), 1))]), latencies_ms)
+        self._prices = solved[:-1] / scale
+        self._overhead_ms = float(solved[-1])
 
-    @classmethod
-    def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
-        loaded = cls()
-        loaded._prices = {str(name): float(price) for name, price in parameters["prices_ms"].items()}
-        loaded._overhead_ms = float(parameters["overhead_ms"])
-        low, high = parameters["interval_ratios"]
-        loaded._ratios = (float(low), float(high))
-        return loaded
+    def estimate(self, values: Matrix) -> Matrix:
+        return np.asarray(values @ self._prices + self._overhead_ms, np.float64)
 
-    def _cross_validated(self, matrix: Matrix, latencies: Matrix) -> tuple[float, float]:
-        count = len(latencies)
-        ratios = np.empty(count)
-        for fold in range(min(self.folds, count)):
-            left_out = np.arange(count) % min(self.folds, count) == fold
-            prices = self.solve(matrix[~left_out], latencies[~left_out])
-            ratios[left_out] = latencies[left_out] / np.maximum(matrix[left_out] @ prices, 1e-6)
-        # Few networks may all err to one side; the interval still encloses the prediction.
-        return min(1.0, float(np.quantile(ratios, 0.05))), max(1.0, float(np.quantile(ratios, 0.95)))
+    def learned(self) -> dict[str, Any]:
+        return {"prices_ms": self._prices.tolist(), "overhead_ms": self._overhead_ms}
+
+    def load(self, learned: Mapping[str, Any]) -> None:
+        self._prices = np.array(learned["prices_ms"], np.float64)
+        self._overhead_ms = float(learned["overhead_ms"])

@@ -7,7 +7,6 @@ all of them are walked.
 
 from __future__ import annotations
 
-import mmap
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from math import prod
 from pathlib import Path
 
 from edge_bench.errors import InvalidModel
+from edge_bench.measure.file_bytes import FileBytes, opened
 from edge_bench.records.artifact import Precision
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -86,7 +86,7 @@ def survey_file(path: Path) -> OnnxFile:
     """
     if path.stat().st_size == 0:
         raise InvalidModel(f"'{path}' is empty")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with opened(path) as data:
         try:
             return _Walk(data).model()
         except _Malformed as error:
@@ -121,7 +121,7 @@ class _Tensor:
 
 
 class _Walk:
-    def __init__(self, data: mmap.mmap) -> None:
+    def __init__(self, data: FileBytes) -> None:
         self._data = data
         self._left = MAX_FIELDS
         self._seen = OnnxFile()

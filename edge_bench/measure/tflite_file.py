@@ -7,7 +7,6 @@ elsewhere. Only the fields that the schema names are followed, each once, and no
 from __future__ import annotations
 
 import itertools
-import mmap
 import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_bench.errors import InvalidModel
+from edge_bench.measure.file_bytes import FileBytes, opened
 from edge_bench.records.artifact import Precision
 
 # Offsets may lead to one table from many places: more than this would keep the walk busy for minutes.
@@ -222,7 +222,7 @@ def survey_file(path: Path) -> TfliteFile:
     size = path.stat().st_size
     if size < 8:
         raise InvalidModel(f"'{path}' is no TFLite model: it has {size} bytes")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with opened(path) as data:
         magic = data[4:8]
         if magic != b"TFL3":
             raise InvalidModel(
@@ -239,7 +239,7 @@ def survey_file(path: Path) -> TfliteFile:
 class _Reader:
     """Follows offsets in flatbuffers, none of them out of the data."""
 
-    def __init__(self, data: mmap.mmap) -> None:
+    def __init__(self, data: FileBytes) -> None:
         self._data = data
         self._size = len(data)
         self._tables = 0
@@ -256,7 +256,7 @@ class _Reader:
             raise _Malformed("a table has no layout")
         self.check(vtable, length)
         self.check(at, inline)
-        places = struct.unpack_from(f"<{length // 2 - 2}H", self._data, vtable + 4)
+        places = struct.unpack(f"<{length // 2 - 2}H", self._data[vtable + 4 : vtable + length])
         if any(place >= inline for place in places):
             raise _Malformed("a table's field lies outside the table")
         schema = _SCHEMA[kind]

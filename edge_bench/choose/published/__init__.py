@@ -5,11 +5,12 @@ Nothing of what is read is run, loaded or unpickled. A row that cannot be read i
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from edge_bench.choose.predictors import FeatureTable, Matrix
 from edge_bench.errors import ConfigError, DataError
 
 PUBLISHED = "edge_bench.choose.published"
+Told = TypeVar("Told")
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +81,7 @@ class PublishedTable(ABC):
 
     @abstractmethod
     def read(self, path: Path) -> list[MeasuredTable]:
-        """Return the tables that a recognised file holds, one for each space and unit.
+        """Return the tables that a file holds, one for each space and unit.
 
         Raises:
             DataError: the file as a whole cannot be read.
@@ -96,7 +99,50 @@ def read_published(path: Path, *, source: str | None = None) -> list[MeasuredTab
         raise DataError(f"there is no file '{path}'", hint="name one file of a published table")
     known = [source] if source else list(variants.names(PUBLISHED))
     readers = [variants.load(PublishedTable, PUBLISHED, name)() for name in known]
-    found = [reader for reader in readers if reader.recognises(path)]
+    found = readers if source else [reader for reader in readers if reader.recognises(path)]
     if not found:
         raise DataError(f"'{path}' is no published table that is known. Known: {', '.join(known)}.")
     return found[0].read(path)
+
+
+def read_rows(
+    path: Path, rows: Iterable[tuple[str, Told]], read: Callable[[Told], Row]
+) -> tuple[list[Row], tuple[Malformed, ...]]:
+    """Return what `read` makes of each row, and the rows that it refused by a `ValueError`.
+
+    Args:
+        path: of the table, for the message.
+        rows: where each stands ("row 17"), and what it says.
+        read: turns one into what is kept; its `ValueError` tells why a row cannot be read.
+
+    Raises:
+        DataError: not one row can be read.
+    """
+    kept: list[Row] = []
+    malformed: list[Malformed] = []
+    for where, told in rows:
+        try:
+            kept.append(read(told))
+        except ValueError as error:
+            malformed.append(Malformed(where=where, why=str(error)))
+    if not kept:
+        first = f": {malformed[0].where}: {malformed[0].why}" if malformed else ""
+        raise DataError(f"'{path}' has no row that can be read{first}")
+    return kept, tuple(malformed)
+
+
+def positive(told: object, what: str) -> float:
+    """Return a finite number above 0 that a table gives as a number or a text.
+
+    Raises:
+        ValueError: it is anything else; `what` is named.
+    """
+    if told is None or told == "":
+        raise ValueError(f"{what} is missing")
+    try:
+        value = float(told) if isinstance(told, str | int | float) else math.nan
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise ValueError(f"{what} is {told!r}; a number above 0 is expected")
+    return value

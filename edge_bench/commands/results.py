@@ -6,6 +6,7 @@ import argparse
 import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,7 +15,7 @@ from edge_bench import variants
 from edge_bench.commands import Command, Context, Outcome, table
 from edge_bench.errors import ConfigError, did_you_mean
 from edge_bench.files import atomic_path, sha256_of
-from edge_bench.importers import IMPORTERS, About, changed, read_results
+from edge_bench.importers import IMPORTERS, About, Unread, changed, read_results
 from edge_bench.measure.inspection import check_exists
 from edge_bench.records import (
     Artifact,
@@ -33,6 +34,11 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 HINT_EMPTY = "edge-bench quickstart fills it"
 # A table may report thousands.
 IMPORTED_SHOWN = 20
+# Rows that became no result, by kind, and how many of each are named.
+UNREAD = {"malformed": "not read", "without_latency": "without a latency", "repeated": "repeated"}
+UNREAD_SHOWN = 5
+# Of devices where one is unknown: an imported table brings a hundred.
+DEVICES_NAMED = 20
 Kind = Literal["result", "artifact", "subnet", "predictor", "accuracy_predictor"]
 Row = dict[str, Any]
 # What the table shows of each kind; the document and the exported file hold every column.
@@ -84,19 +90,24 @@ class Results(Command):
         imported.add_argument(
             "--model",
             metavar="FILE_OR_ARTIFACT",
-            help="the file that was measured, where the report does not tell",
+            help="the file that was measured, where the report does not tell; with list and export: "
+            "results of models whose name holds this, by precision, the fastest first",
         )
 
     def run(self, options: argparse.Namespace, context: Context) -> Outcome:
         if options.action == "import":
             return _import(options, context)
-        if options.source or options.model:
-            raise ConfigError("--from and --model belong to results import")
+        if options.source:
+            raise ConfigError("--from belongs to results import")
+        if options.model and (options.action == "schema" or options.kind != "result"):
+            raise ConfigError("--model narrows results, and nothing else")
         if options.action == "schema":
             return _schema(options)
         write = _writer(options)
         with context.store() as store:
             records = _records(store, options.kind, options.device)
+            if options.model:
+                records = _of_model(store.results(device=options.device), options.model)
             # A line of JSON is a record as it is; a table's row is what can be said in columns.
             whole = write is _write_json_lines
             rows = [document_of(one) for one in records] if whole else _rows(records, store.artifacts())
@@ -131,11 +142,19 @@ def _import(options: argparse.Namespace, context: Context) -> Outcome:
     path = Path(options.file).expanduser()
     with context.store() as store:
         about = _about(options, store.artifacts())
-        results = read_results(path, source=options.source, about=about)
+        imported = read_results(path, source=options.source, about=about)
+        results = imported.results
         fresh = changed(results, store.results())
         store.add(*fresh)
     rows = [_printable(_flat(_result_row(one, one.metric("test")))) for one in results]
-    document = {"file": str(path), "origin": results[0].origin, "new": len(fresh), "results": rows}
+    document = {
+        "file": str(path),
+        "origin": imported.origin,
+        "new": len(fresh),
+        **{kind: sum(one.kind == kind for one in imported.unread) for kind in UNREAD},
+        "unread": [asdict(one) for one in imported.unread],
+        "results": rows,
+    }
     known = len(results) - len(fresh)
     shown = [_shown(row) for row in rows[:IMPORTED_SHOWN]]
     devices = sorted({one.device for one in results})
@@ -144,9 +163,23 @@ def _import(options: argparse.Namespace, context: Context) -> Outcome:
         table(shown, columns=f"{COLUMNS['result']} device".split()),
         *([f"… and {len(rows) - len(shown)} more"] if len(rows) > len(shown) else []),
         f"{len(fresh)} imported{f', {known} known already' if known else ''}; "
-        f"measured by {results[0].origin} on {where}, not by edge-bench",
+        f"measured by {imported.origin} on {where}, not by edge-bench",
+        *_warnings(imported.unread),
     ]
     return Outcome(document=document, text="\n".join(lines))
+
+
+def _warnings(unread: Sequence[Unread]) -> list[str]:
+    """Return what a user is told of rows that became no result: how many, and the first few by name."""
+    lines = []
+    for kind, what in UNREAD.items():
+        found = [one for one in unread if one.kind == kind]
+        if found:
+            lines.append(f"warning: {len(found)} {'row' if len(found) == 1 else 'rows'} {what}:")
+            lines += [f"  {one.where}: {one.why}" for one in found[:UNREAD_SHOWN]]
+            if len(found) > UNREAD_SHOWN:
+                lines.append(f"  … and {len(found) - UNREAD_SHOWN} more; --json names all")
+    return lines
 
 
 def _about(options: argparse.Namespace, artifacts: Sequence[Artifact]) -> About:
@@ -203,6 +236,25 @@ def _records(store: ResultStore, kind: Kind, device: str | None) -> Sequence[Rec
     return store.artifacts() if kind == "artifact" else store.subnets()
 
 
+def _of_model(results: Sequence[BenchmarkResult], model: str) -> Sequence[BenchmarkResult]:
+    """Return the results of models whose name holds `model`, in an order to compare devices by.
+
+    Raises:
+        ConfigError: there are results, and none of such a model.
+    """
+    found = [one for one in results if model.lower() in one.model.lower()]
+    if results and not found:
+        near = did_you_mean(model, sorted({one.model for one in results}))
+        raise ConfigError(f"no result is of a model '{model}'.{near}", hint="edge-bench results list")
+    return sorted(found, key=lambda one: (one.model, _precision(one), one.p50_ms))
+
+
+def _precision(result: BenchmarkResult) -> str:
+    """Return the precision in the words of whoever measured: ours has one for several of theirs."""
+    told = "" if result.measured_here else result.environment.get("precision", "")
+    return str(told or result.precision or "")
+
+
 def _rows(records: Sequence[Record], artifacts: Sequence[Artifact]) -> list[Row]:
     metrics = {one.id: one.metric("test") for one in artifacts}
     return [_printable(_row(one, metrics)) for one in records]
@@ -232,12 +284,14 @@ def _check_device(store: ResultStore, kind: Kind, device: str) -> None:
     stored = {one.device for one in store.results()} | {one.device for one in store.predictors()}
     known = sorted(stored | set(device_profiles.names()))
     if device not in known:
-        near = did_you_mean(device, known)
-        raise ConfigError(f"unknown device '{device}'. Known: {', '.join(known)}.{near}")
+        named = ", ".join(known[:DEVICES_NAMED])
+        more = f" and {len(known) - DEVICES_NAMED} more" if len(known) > DEVICES_NAMED else ""
+        raise ConfigError(f"unknown device '{device}'. Known: {named}{more}.{did_you_mean(device, known)}")
 
 
 def _result_row(result: BenchmarkResult, metric: Metric | None) -> Row:
-    return {**result.summary(), **_metric_columns(metric), RAW: list(result.latencies_ms)}
+    told = {"told_precision": _precision(result) or None}
+    return {**result.summary(), **told, **_metric_columns(metric), RAW: list(result.latencies_ms)}
 
 
 def _artifact_row(artifact: Artifact) -> Row:
@@ -336,9 +390,10 @@ def _listed(kind: Kind, rows: Sequence[Row], device: str | None) -> Outcome:
     document = {f"{kind}s": [_flat(row) for row in rows]}
     if not rows:
         return Outcome(document=document, text=f"{_nothing(kind, device)}; {HINT_EMPTY}")
-    return Outcome(
-        document=document, text=table([_shown(row) for row in rows], columns=COLUMNS[kind].split())
-    )
+    # Where all is of one device, a user knows which.
+    several = len({row.get("device") for row in rows}) > 1 and kind == "result"
+    columns = COLUMNS[kind].split() + ["device"] * several
+    return Outcome(document=document, text=table([_shown(row) for row in rows], columns=columns))
 
 
 def _nothing(kind: Kind, device: str | None) -> str:
@@ -354,6 +409,7 @@ def _shown(row: Row) -> Row:
         low, high = row["p50_low_ms"], row["p50_high_ms"]
         shown["interval_ms"] = None if low is None else f"{low:.4g} to {high:.4g}"
         shown["memory_mb"] = row["peak_memory_mb"]
+        shown["precision"] = row["told_precision"]
         if row["p50_is"] != "median":
             shown["p50_ms"] = f"{row['p50_ms']:.4g} ({row['p50_is']})"
     if "size_bytes" in row:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from edge_bench import variants
-from edge_bench.documents import canonical_json
+from edge_bench.documents import canonical_json, to_document
 from edge_bench.errors import ConfigError, DataError
 from edge_bench.records import Artifact, BenchmarkResult, Metric
 from edge_bench.records.artifact import Precision
@@ -18,6 +20,8 @@ from edge_bench.store import now
 
 IMPORTERS = "edge_bench.importers"
 MAX_BYTES = 256 << 20
+# Values of a row for which the header has no name.
+_BEYOND = "\0beyond"
 # Names the space of ids: the same report gives the same id on every machine.
 _SPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "results.edge-bench")
 
@@ -27,7 +31,8 @@ class Report:
     """One figure that somebody else measured. What the source does not say is None or empty.
 
     `statistics` are its own, named as in `BenchmarkResult.reported`, in milliseconds unless the name
-    says another unit; one of p50_ms, mean_ms and latency_ms is there. `facts` is whatever else it says.
+    says another unit; one of p50_ms, mean_ms and latency_ms is there. `facts` is whatever else it says,
+    `where` the place in a table.
     """
 
     model: str
@@ -47,6 +52,16 @@ class Report:
     samples_per_query: int = 1
     metrics: tuple[Metric, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """A row that became no result: `where` it stands, and `why`."""
+
+    where: str
+    why: str
+    kind: Literal["malformed", "without_latency", "repeated"] = "malformed"
 
 
 class Importer(ABC):
@@ -62,11 +77,13 @@ class Importer(ABC):
         """Say whether `text` is this source's, by marks that no other source has."""
 
     @abstractmethod
-    def read(self, text: str, path: Path) -> list[Report]:
-        """Return what a recognised `text` reports; `path` may tell names that the text leaves out.
+    def read(self, text: str, path: Path) -> Sequence[Report | Unread]:
+        """Return what a recognised `text` reports, and of a table each row that could not be read.
+
+        `path` may tell names that the text leaves out.
 
         Raises:
-            DataError: a row or field that cannot be read, named.
+            DataError: nothing of it can be read; what is wrong is named.
         """
 
 
@@ -80,8 +97,20 @@ class About:
     artifact: Artifact | None = None
 
 
-def read_results(path: Path, *, source: str | None, about: About) -> list[BenchmarkResult]:
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """The results of a file, in its order, and the rows of it that became none."""
+
+    origin: str
+    results: Sequence[BenchmarkResult]
+    unread: Sequence[Unread]
+
+
+def read_results(path: Path, *, source: str | None, about: About) -> Imported:
     """Return the results that a file reports, with ids that the content alone decides.
+
+    Rows that cannot be read do not keep the others from being read. Of rows that say the same the
+    first is a result, and the others are named as its repetition.
 
     Args:
         path: a report or a table.
@@ -89,7 +118,7 @@ def read_results(path: Path, *, source: str | None, about: About) -> list[Benchm
         about: what the report does not say.
 
     Raises:
-        DataError: the file cannot be read, or no importer knows it, or a row has no latency.
+        DataError: the file cannot be read, or no importer knows it, or none of its rows can be read.
         ConfigError: several importers know it; or it names no device and `about` neither.
         UnknownVariant: there is no such source.
     """
@@ -98,24 +127,88 @@ def read_results(path: Path, *, source: str | None, about: About) -> list[Benchm
     if source and not importer.recognises(text):
         raise DataError(f"'{path}' is not a report of {importer.origin}")
     try:
-        reports = importer.read(text, path)
+        told = importer.read(text, path)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"'{path}' is not a whole report of {importer.origin}: {error}") from error
+    unread = [one for one in told if isinstance(one, Unread)]
+    reports = [one for one in told if isinstance(one, Report)]
     if not reports:
-        raise DataError(f"'{path}' holds no result of {importer.origin}")
+        first = f": {unread[0].where}: {unread[0].why}" if unread else ""
+        others = len(unread) - 1
+        more = f", and {others} more {'row' if others == 1 else 'rows'}" if others > 0 else ""
+        raise DataError(f"'{path}' holds no result of {importer.origin}{first}{more}")
     if about.digest and len({report.model for report in reports}) > 1:
         raise ConfigError(f"'{path}' speaks of several models, so that --model can be none of them")
-    return [_result(importer.origin, report, about, path) for report in reports]
+    results: dict[str, BenchmarkResult] = {}
+    for report in reports:
+        result = _result(importer.origin, report, about, path)
+        if result.id in results:
+            why = f"it says the same of {report.model} as another row"
+            unread.append(Unread(where=report.where, why=why, kind="repeated"))
+        results.setdefault(result.id, result)
+    return Imported(origin=importer.origin, results=tuple(results.values()), unread=tuple(unread))
+
+
+def rows_of(
+    text: str, read: Callable[[Mapping[str, str]], Report], *, latency: str, required: Sequence[str]
+) -> Iterator[Report | Unread]:
+    """Yield of a CSV table with a header what `read` makes of each row, or why it makes nothing.
+
+    Args:
+        text: the table.
+        read: makes a report of a row, by the names of its columns; `DataError` and `ValueError` tell why
+            it cannot.
+        latency: the column without which a row reports nothing.
+        required: the columns that may not be empty in a row that reports something.
+    """
+    rows = csv.DictReader(io.StringIO(text, newline=""), restkey=_BEYOND)
+    while True:
+        begun = rows.line_num + 1
+        try:
+            row = next(rows, None)
+            if row is None:
+                return
+            where = _lines(max(begun, 2), rows.line_num)
+            if why := _not_whole(row, len(rows.fieldnames or ()), required):
+                yield Unread(where=where, why=why)
+            elif not row[latency].strip():
+                named = ", ".join(row[name] for name in required)
+                yield Unread(where=where, why=f"{latency} is empty ({named})", kind="without_latency")
+            else:
+                yield replace(read(row), where=where)
+        except (csv.Error, DataError, ValueError) as error:
+            yield Unread(where=_lines(max(begun, 2), rows.line_num), why=str(error))
+
+
+def _lines(first: int, last: int) -> str:
+    return f"line {first}" if last <= first else f"lines {first} to {last}"
+
+
+def _not_whole(row: Mapping[str, Any], columns: int, required: Sequence[str]) -> str:
+    beyond = len(row.get(_BEYOND, ()))
+    have = sum(value is not None for value in row.values()) - bool(beyond) + beyond
+    if have != columns:
+        return f"it has {have} values; the header names {columns}"
+    empty = [name for name in required if not row[name].strip()]
+    return f"{' and '.join(empty)} is empty" if empty else ""
 
 
 def number(told: Any, what: str) -> float:
     """Return a number above 0 that a source gives as a number or a text; `DataError` names `what`."""
+    value = amount(told, what)
+    if not value:
+        raise DataError(f"{what} is {told!r}; a number above 0 is expected")
+    return value
+
+
+def amount(told: Any, what: str) -> float:
+    """Return a number of 0 or more, likewise: a peak of memory may be rounded to nothing."""
     try:
         value = float(told)
     except (TypeError, ValueError):
         raise DataError(f"{what} is {told!r}; a number is expected") from None
-    if not 0 < value < float("inf"):
-        raise DataError(f"{what} is {told!r}; a number above 0 is expected")
+    if not 0 <= value < float("inf"):
+        raise DataError(f"{what} is {told!r}; a number of 0 or more is expected")
     return value
 
 
@@ -157,7 +250,9 @@ def _result(origin: str, report: Report, about: About, path: Path) -> BenchmarkR
     if not {"p50_ms", "mean_ms", "latency_ms"} & set(report.statistics):
         raise DataError(f"'{path}' tells no latency of {report.model}")
     artifact = about.artifact
-    content = canonical_json({"origin": origin, "device": device, "report": report})
+    # Where a row stands in its table is no part of what it says.
+    said = {name: value for name, value in to_document(report).items() if name != "where"}
+    content = canonical_json({"origin": origin, "device": device, "report": said})
     return BenchmarkResult(
         id=str(uuid.uuid5(_SPACE, content)),
         artifact=artifact.id if artifact else None,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edge_bench.errors import DataError
-from edge_bench.importers import Importer, Report, number
+from edge_bench.importers import Importer, Report, Unread, amount, number, rows_of
 from edge_bench.records.artifact import Precision
 
-_COLUMNS = {"model", "component", "precision", "device", "runtime", "latency_ms", "compute_unit"}
+_NAMES = ("model", "component", "precision", "device", "runtime")
+_COLUMNS = {*_NAMES, "latency_ms", "compute_unit"}
 # "float" says nothing of the arithmetic: most of these ran on an NPU.
 _PRECISIONS: Mapping[str, Precision] = {"w8a8": "int8"}
 
@@ -30,14 +30,13 @@ class AiHub(Importer):
             "performance_metrics:" in text and "inference_time_milliseconds:" in text
         )
 
-    def read(self, text: str, path: Path) -> list[Report]:
+    def read(self, text: str, path: Path) -> Sequence[Report | Unread]:
         if "performance_metrics:" in text:
             return list(_of_yaml(text, path))
-        rows = csv.DictReader(io.StringIO(text, newline=""))
-        return [_of_row(row, line) for line, row in enumerate(rows, start=2) if row["latency_ms"]]
+        return list(rows_of(text, _of_row, latency="latency_ms", required=_NAMES))
 
 
-def _of_row(row: Mapping[str, str], line: int) -> Report:
+def _of_row(row: Mapping[str, str]) -> Report:
     versions = [f"qairt={row['qairt']}" if row.get("qairt") else "", row.get("other_tools", "")]
     peak = row.get("peak_mem_max_mb")
     return _report(
@@ -46,14 +45,14 @@ def _of_row(row: Mapping[str, str], line: int) -> Report:
         device=row["device"],
         runtime=row["runtime"],
         precision=row["precision"],
-        latency_ms=number(row["latency_ms"], f"row {line}: latency_ms"),
+        latency_ms=number(row["latency_ms"], "latency_ms"),
         versions=" ".join(one for one in versions if one),
-        peak_memory_mb=float(peak) if peak else None,
+        peak_memory_mb=amount(peak, "peak_mem_max_mb") if peak else None,
         unit=row["compute_unit"],
     )
 
 
-def _of_yaml(text: str, path: Path) -> Iterator[Report]:
+def _of_yaml(text: str, path: Path) -> Iterator[Report | Unread]:
     import yaml
 
     try:
@@ -64,13 +63,28 @@ def _of_yaml(text: str, path: Path) -> Iterator[Report]:
         for component, by_component in by_precision["components"].items():
             for device, by_device in by_component.get("performance_metrics", {}).items():
                 for runtime, job in by_device.items():
-                    if job.get("inference_time_milliseconds"):
-                        yield _of_job(job, path, component, device, runtime, precision)
+                    where = f"{precision}, {component}, {device}, {runtime}"
+                    try:
+                        yield replace(
+                            _of_job(job, path, component, device, runtime, precision), where=where
+                        )
+                    except _NoLatency:
+                        why = "inference_time_milliseconds is empty"
+                        yield Unread(where=where, why=why, kind="without_latency")
+                    except (AttributeError, DataError, TypeError) as error:
+                        yield Unread(where=where, why=str(error))
+
+
+class _NoLatency(Exception):
+    pass
 
 
 def _of_job(
     job: Mapping[str, Any], path: Path, component: str, device: str, runtime: str, precision: str
 ) -> Report:
+    latency = job.get("inference_time_milliseconds")
+    if latency is None:
+        raise _NoLatency
     peak = job.get("estimated_peak_memory_range_mb", {}).get("max")
     return _report(
         # A model's figures lie in the folder that is called after it.
@@ -79,9 +93,9 @@ def _of_job(
         device=device,
         runtime=runtime,
         precision=precision,
-        latency_ms=number(job["inference_time_milliseconds"], f"{device}, {runtime}: inference time"),
+        latency_ms=number(latency, "inference_time_milliseconds"),
         versions=" ".join(f"{tool}={version}" for tool, version in job.get("tool_versions", {}).items()),
-        peak_memory_mb=None if peak is None else float(peak),
+        peak_memory_mb=None if peak is None else amount(peak, "estimated_peak_memory_range_mb"),
         unit=str(job.get("primary_compute_unit", "")),
     )
 

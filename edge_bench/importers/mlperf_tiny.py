@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from edge_bench.importers import Importer, Report, number
+from edge_bench.importers import Importer, Report, Unread, number, rows_of
 from edge_bench.records import Metric
 
 # The columns that make a CSV file this table.
-_COLUMNS = {"round", "division", "org", "system", "benchmark", "latency_ms"}
+_NAMES = ("org", "system", "benchmark")
+_COLUMNS = {"round", "division", *_NAMES, "latency_ms"}
 _FACTS = (
     "round division org board soc processor processor_freq accelerator accelerator_freq os"
     " soc_memory board_memory"
@@ -35,11 +34,10 @@ class MlperfTiny(Importer):
     def recognises(self, text: str) -> bool:
         return set(_header(text)) >= _COLUMNS or bool(_THROUGHPUT.search(text) and "ulp-ml" in text)
 
-    def read(self, text: str, path: Path) -> list[Report]:
+    def read(self, text: str, path: Path) -> Sequence[Report | Unread]:
         if throughput := _THROUGHPUT.search(text):
             return [_of_log(text, throughput[1], path)]
-        rows = csv.DictReader(io.StringIO(text, newline=""))
-        return [_of_row(row, line) for line, row in enumerate(rows, start=2) if row["latency_ms"]]
+        return list(rows_of(text, _of_row, latency="latency_ms", required=_NAMES))
 
 
 def _header(text: str) -> list[str]:
@@ -61,13 +59,10 @@ def _of_log(text: str, throughput: str, path: Path) -> Report:
     )
 
 
-def _of_row(row: Mapping[str, str], line: int) -> Report:
-    where = f"row {line}: "
-    statistics = {"mean_ms": number(row["latency_ms"], f"{where}latency_ms")}
+def _of_row(row: Mapping[str, str]) -> Report:
+    statistics = {"mean_ms": number(row["latency_ms"], "latency_ms")}
     if row.get("energy_median_uj_per_inf"):
-        statistics["energy_uj"] = number(
-            row["energy_median_uj_per_inf"], f"{where}energy_median_uj_per_inf"
-        )
+        statistics["energy_uj"] = number(row["energy_median_uj_per_inf"], "energy_median_uj_per_inf")
     variant = row.get("variant", "")
     return Report(
         model=f"{row['benchmark']} {variant}".strip(),
@@ -75,17 +70,17 @@ def _of_row(row: Mapping[str, str], line: int) -> Report:
         statistics=statistics,
         runtime=row.get("framework", ""),
         batch=1,
-        metrics=tuple(_metrics(row, where)),
+        metrics=tuple(_metrics(row)),
         facts={name: row[name] for name in _FACTS if row.get(name)},
     )
 
 
-def _metrics(row: Mapping[str, str], where: str) -> list[Metric]:
+def _metrics(row: Mapping[str, str]) -> list[Metric]:
     found = []
     examples = _EXAMPLES.get(row["benchmark"], 0)
     for column, name, scale in (("top1_pct", "accuracy", 100), ("auc", "auc", 1)):
         if row.get(column):
-            value = number(row[column], f"{where}{column}") / scale
+            value = number(row[column], column) / scale
             found.append(
                 Metric(name=name, value=value, higher_is_better=True, split="test", examples=examples)
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from edge_bench import variants
 from edge_bench.cli import main
 from edge_bench.errors import ConfigError, DataError
 from edge_bench.files import Home
-from edge_bench.importers import IMPORTERS, About, Importer, read_results
+from edge_bench.importers import IMPORTERS, About, Imported, Importer, read_results
 from edge_bench.records import BenchmarkResult
 from edge_bench.store import ResultStore
 
@@ -124,7 +125,11 @@ ALL = {
 }
 
 
-def read(folder: Path, text: str, *, name: str = "report.txt", **about: Any) -> list[BenchmarkResult]:
+def read(folder: Path, text: str, **named: Any) -> Sequence[BenchmarkResult]:
+    return imported(folder, text, **named).results
+
+
+def imported(folder: Path, text: str, *, name: str = "report.txt", **about: Any) -> Imported:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
@@ -197,8 +202,11 @@ def test_loadgen_keeps_its_scenario_and_whether_it_was_valid(tmp_path: Path) -> 
     assert one.environment["result_is"] == "INVALID" and not one.plain
 
 
-def test_mlperf_tiny_rows_become_results_and_rows_without_a_latency_do_not(tmp_path: Path) -> None:
-    [one] = read(tmp_path, TINY, device=None)
+def test_mlperf_tiny_rows_become_results_and_rows_without_a_latency_are_named(tmp_path: Path) -> None:
+    told = imported(tmp_path, TINY, device=None)
+    [one], [other] = told.results, told.unread
+    assert other.kind == "without_latency" and other.where == "line 3"
+    assert other.why == "latency_ms is empty (maker, board-2, ad)"
     assert (one.device, one.model, one.runtime) == ("maker board-1", "ic", "micro 2.0")
     assert one.reported == {"mean_ms": 125.5, "energy_uj": 2500} and one.p50_is == "mean"
     accuracy, auc = one.metrics
@@ -225,9 +233,92 @@ def test_ai_hub_figures_are_not_called_a_median(tmp_path: Path) -> None:
 
 def test_ai_hub_yaml_is_read_as_it_is_published(tmp_path: Path) -> None:
     pytest.importorskip("yaml")
-    [one] = read(tmp_path, HUB_YAML, name="net_a/perf.yaml", device=None)
+    told = imported(tmp_path, HUB_YAML, name="net_a/perf.yaml", device=None)
+    [one], [other] = told.results, told.unread
+    assert (other.kind, other.where) == ("without_latency", "w8a16, Net-A, Phone 1, onnx")
     assert (one.model, one.device, one.runtime, one.p50_ms) == ("net_a", "Phone 1", "tflite", 2.615)
     assert (one.precision, one.peak_memory_mb, one.runtime_version) == ("mixed", 127.0, "tflite=2.17.0")
+
+
+MALFORMED = {
+    "a word for a number": ("net_b,B,float,Phone 1,tflite,fast,0,33,NPU,2.4", "latency_ms is 'fast'"),
+    "a peak that is no number": (
+        "net_b,B,float,Phone 1,tflite,2,0,nan,NPU,2.4",
+        "peak_mem_max_mb is 'nan'",
+    ),
+    "too short": ("net_b,B,float", "it has 3 values; the header names 10"),
+    "too long": (
+        "net_b,B,float,Phone 1,tflite,2,0,33,NPU,2.4,x,y",
+        "it has 12 values; the header names 10",
+    ),
+    "no device": ("net_b,B,float,,tflite,2,0,33,NPU,2.4", "device is empty"),
+    "a field beyond all bounds": ("x" * 200_000, "field larger than field limit"),
+}
+
+
+@pytest.mark.parametrize("row, why", MALFORMED.values(), ids=list(MALFORMED))
+def test_a_malformed_row_is_named_and_the_others_are_imported(row: str, why: str, tmp_path: Path) -> None:
+    header, first, second = HUB.splitlines()
+    told = imported(tmp_path, f"{header}\n{first}\n{row}\n{second}\n", device=None)
+    assert [one.model for one in told.results] == ["net_a", "net_a/Decoder"]
+    [unread] = told.unread
+    assert (unread.kind, unread.where) == ("malformed", "line 3") and why in unread.why
+
+
+def test_a_quote_that_never_ends_names_every_line_it_swallows(tmp_path: Path) -> None:
+    header, first, second = HUB.splitlines()
+    told = imported(tmp_path, f'{header}\n{first}\n"net_b,B\n{second}\n{second}\n', device=None)
+    [unread] = told.unread
+    assert len(told.results) == 1 and unread.where == "lines 3 to 5"
+
+
+def test_a_malformed_job_of_a_published_yaml_leaves_the_others(tmp_path: Path) -> None:
+    pytest.importorskip("yaml")
+    told = imported(tmp_path, HUB_YAML.replace("null", "[1, 2]"), name="net_a/perf.yaml", device=None)
+    assert len(told.results) == 1
+    assert [(one.kind, one.where) for one in told.unread] == [("malformed", "w8a16, Net-A, Phone 1, onnx")]
+
+
+def test_a_repeated_row_is_one_result_and_is_named(tmp_path: Path) -> None:
+    told = imported(tmp_path, HUB + HUB.splitlines()[1] + "\n", device=None)
+    assert len(told.results) == 2
+    assert [(one.kind, one.where) for one in told.unread] == [("repeated", "line 4")]
+
+
+def test_the_command_counts_and_names_what_it_could_not_read(
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "hub.csv"
+    report.write_text(HUB + "torn\n" * 7 + "net_c,C,float,Phone 1,tflite,,0,33,NPU,2.4\n")
+    assert main(["results", "import", str(report)]) == 0
+    said = capsys.readouterr().out
+    assert "warning: 7 rows not read:" in said and "  line 4: it has 1 values" in said
+    assert "… and 2 more; --json names all" in said and "warning: 1 row without a latency:" in said
+    assert main(["results", "import", str(report), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    counts = {kind: told[kind] for kind in ("malformed", "without_latency", "repeated")}
+    assert counts == {"malformed": 7, "without_latency": 1, "repeated": 0}
+    assert len(told["unread"]) == 8 and told["unread"][6]["where"] == "line 10"
+
+
+def test_one_model_is_compared_across_devices_the_fastest_first(
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "hub.csv"
+    report.write_text(
+        HUB + "net_a,Net-A,float,Phone 2,tflite,0.9,0,33,NPU,2.4\nnet_b,Net-B,float,P,onnx,1,0,3,NPU,2\n"
+    )
+    assert main(["results", "import", str(report), "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["results", "list", "--model", "NET_A"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "ai-hub" in line]
+    assert [(row[0], row[-2], row[-1]) for row in rows] == [
+        ("net_a", "Phone", "2"),
+        ("net_a", "Phone", "1"),
+        ("net_a/Decoder", "Phone", "2"),
+    ]
+    assert main(["results", "list", "--model", "net_q"]) == 2
+    assert "no result is of a model 'net_q'. Did you mean" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -235,10 +326,13 @@ def test_ai_hub_yaml_is_read_as_it_is_published(tmp_path: Path) -> None:
     [
         ("", "no report that is known"),
         ("hello", "Known: ai-hub, litert, loadgen, mlperf-tiny, openvino"),
-        (HUB.replace("1.5", "fast"), "row 2: latency_ms is 'fast'; a number is expected"),
-        (TINY.replace("125.5", "-1"), "row 2: latency_ms is '-1'; a number above 0"),
+        (
+            HUB.replace("1.5", "fast").replace(",0.5,", ",0,"),
+            "line 2: latency_ms is 'fast'; a number is expected, and 1 more row",
+        ),
+        (TINY.replace("125.5", "-1"), "line 2: latency_ms is '-1'; a number of 0 or more is expected"),
         (LOADGEN.replace("PerformanceOnly", "AccuracyOnly"), "only PerformanceOnly tells latencies"),
-        (LITERT_JSON.replace("1.61", "NaN"), "avg_ms is nan; a number above 0"),
+        (LITERT_JSON.replace("1.61", "NaN"), "avg_ms is nan; a number of 0 or more"),
         (TINY.splitlines()[0] + "\n", "holds no result"),
     ],
 )
@@ -289,7 +383,8 @@ def test_a_wrong_source_an_absent_model_and_a_misplaced_option_are_refused(
         (["import", str(report), "--from", "loadgen"], "not a report of loadgen"),
         (["import", str(report), "--model", "absent"], "no file and no artifact 'absent'"),
         (["import", str(report), "--model", str(report)], "speaks of several models"),
-        (["list", "--model", "x"], "belong to results import"),
+        (["list", "--from", "ai-hub"], "belongs to results import"),
+        (["list", "--model", "x", "--kind", "subnet"], "--model narrows results"),
     ):
         assert main(["results", *arguments]) == 2
         assert told in capsys.readouterr().err
@@ -367,5 +462,6 @@ def test_the_prepared_tables_are_read_whole(shared_data: Path) -> None:
     ):
         if not (shared_data / name).is_file():
             pytest.skip(f"no {name}")
-        results = read_results(shared_data / name, source=None, about=About())
-        assert len(results) == count == len({one.id for one in results})
+        told = read_results(shared_data / name, source=None, about=About())
+        assert len(told.results) == count == len({one.id for one in told.results})
+        assert not told.unread

@@ -61,7 +61,7 @@ def exactly(name: str, unit: str, limit: float, measured: float) -> Check:
 
 
 def latency(result: BenchmarkResult, limit_ms: float) -> Check:
-    """Hold p50 to a limit in ms; too noisy to say, too, where the verdict is not clean."""
+    """Hold p50 to a limit in ms; above it only a clean verdict fails, since noise makes a model slower."""
     middle, low, high = result.p50_bounds_ms
     return _if_clean(at_most("latency p50", "ms", limit_ms, middle, low=low, high=high), result)
 
@@ -126,6 +126,8 @@ def overall(checks: Iterable[Check]) -> Judgement:
 
 
 def _if_clean(check: Check, result: BenchmarkResult) -> Check:
-    if result.verdict == "clean":
+    # Other work and heat only make a model slower: what is within its limit in spite of them passes.
+    slowed = result.verdict in ("noisy", "throttled")
+    if result.verdict == "clean" or (slowed and check.judgement == "passed"):
         return check
     return replace(check, judgement="too noisy to say", reason=f"{result.verdict}: {result.verdict_cause}")

@@ -65,14 +65,14 @@ def test_a_straddled_limit_is_tried_again_and_then_status_4(
     assert "trying again (1 of 1)" in said.err
 
 
-def test_a_noisy_machine_is_status_4_even_where_the_number_is_good(
+def test_on_a_noisy_machine_a_limit_may_hold_but_not_be_broken(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = script(tmp_path, off_cpu=[0.5])
-    assert (
-        main(["check", file, *"--max-latency-ms 2 --max-seconds 0.1 --retries 0 --json --quiet".split()])
-        == 4
-    )
+    options = "--max-seconds 0.1 --retries 0 --json --quiet".split()
+    assert main(["check", file, "--max-latency-ms", "1000", *options]) == 0, "noise only makes it slower"
+    capsys.readouterr()
+    assert main(["check", file, "--max-latency-ms", "0.1", *options]) == 4
     assert document(capsys)["checks"][0]["reason"].startswith("noisy: ")
 
 

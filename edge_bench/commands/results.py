@@ -392,8 +392,10 @@ def _listed(kind: Kind, rows: Sequence[Row], device: str | None) -> Outcome:
         return Outcome(document=document, text=f"{_nothing(kind, device)}; {HINT_EMPTY}")
     # Where all is of one device, a user knows which.
     several = len({row.get("device") for row in rows}) > 1 and kind == "result"
-    columns = COLUMNS[kind].split() + ["device"] * several
-    return Outcome(document=document, text=table([_shown(row) for row in rows], columns=columns))
+    shown = [_shown(row) for row in rows]
+    told = any(row.get("how") for row in shown)
+    columns = COLUMNS[kind].split() + ["how"] * told + ["device"] * several
+    return Outcome(document=document, text=table(shown, columns=columns))
 
 
 def _nothing(kind: Kind, device: str | None) -> str:
@@ -410,6 +412,7 @@ def _shown(row: Row) -> Row:
         shown["interval_ms"] = None if low is None else f"{low:.4g} to {high:.4g}"
         shown["memory_mb"] = row["peak_memory_mb"]
         shown["precision"] = row["told_precision"]
+        shown["how"] = _how(row)
         if row["p50_is"] != "median":
             shown["p50_ms"] = f"{row['p50_ms']:.4g} ({row['p50_is']})"
     if "size_bytes" in row:
@@ -417,6 +420,14 @@ def _shown(row: Row) -> Row:
         shown["parity"] = row["parity_max_abs_error"]
     shown["networks"] = row.get("fitted_networks")
     return shown
+
+
+def _how(row: Row) -> str:
+    """Return what sets a latency apart from those of single inferences, one after another; often nothing."""
+    mode = "" if row["mode"] == "burst" else row["mode"]
+    query = "" if row["scenario"] == "single_stream" else row["scenario"].replace("_", "-")
+    examples = max(row["samples_per_query"], row["batch"] or 1)
+    return " ".join(one for one in (mode, query, f"× {examples}" if examples > 1 else "") if one)
 
 
 def _flat(row: Row) -> Row:

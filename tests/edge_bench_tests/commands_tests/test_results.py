@@ -196,6 +196,19 @@ def test_the_table_shows_each_result_with_its_interval_and_the_metric_of_its_fil
     assert "accuracy" not in strange and "clean" in strange
 
 
+def test_what_is_no_single_inference_after_another_is_told_apart(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(home, result("plain"))
+    main(["results", "list"])
+    assert " how " not in capsys.readouterr().out
+    offline = result("offline", scenario="offline", samples_per_query=64)
+    fill(home, result("cold", mode="cold"), offline)
+    main(["results", "list"])
+    said = capsys.readouterr().out
+    assert " how " in said and " cold " in said and " offline × 64" in said
+
+
 def test_the_document_has_the_fields_of_a_benchmark_and_its_metric(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -423,7 +423,7 @@ def _shown(row: Row) -> Row:
 
 
 def _how(row: Row) -> str:
-    """Return what sets a latency apart from those of single inferences, one after another; often nothing."""
+    """Return what sets a latency apart from those of single inferences in turn; often nothing."""
     mode = "" if row["mode"] == "burst" else row["mode"]
     query = "" if row["scenario"] == "single_stream" else row["scenario"].replace("_", "-")
     examples = max(row["samples_per_query"], row["batch"] or 1)

@@ -174,7 +174,7 @@ def _doubts(one: Candidate, budget: Budget) -> Iterator[str]:
         if limit is not None and cost is None
     ]
     if unknown:
-        yield f"Its {' and '.join(unknown)} was never measured, so that limit is not held against it."
+        yield f"Its {' and '.join(unknown)} is not known, so that limit is not held against it."
 
 
 def _quality(place: DeltaGenerator, metric: Metric) -> None:

@@ -66,7 +66,7 @@ def _speed(chosen: Candidate, result: BenchmarkResult | None) -> str:
         told = f" Mind: it lies {chosen.warning}." if chosen.warning else ""
         return (
             f"Median latency **predicted**, not measured: {span} on {chosen.device}, {how}; the interval "
-            f"holds 90 % of networks like this one.{told}"
+            f"holds 90 % of networks like this one.{told}{_predicted_memory(chosen)}"
         )
     if not result.measured_here:
         return (
@@ -88,6 +88,15 @@ def _speed(chosen: Candidate, result: BenchmarkResult | None) -> str:
     return (
         f"Median latency {span} on {machine}, {how}; the interval holds the median with 95 % confidence"
         f"{'; ' if facts else ''}{facts}. Verdict: {result.verdict} ({result.verdict_cause})."
+    )
+
+
+def _predicted_memory(chosen: Candidate) -> str:
+    if chosen.peak_memory_mb is None or chosen.memory_source != "predicted":
+        return ""
+    return (
+        f" Peak memory **predicted**: {chosen.peak_memory_mb:.0f} MB of the whole process "
+        f"({chosen.peak_memory_low_mb:.0f} to {chosen.peak_memory_high_mb:.0f})."
     )
 
 

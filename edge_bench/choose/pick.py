@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from edge_bench.choose.fitting import predict, space_key
+from edge_bench.choose.memory import file_bytes, footprint, peak_memory
 from edge_bench.data import data_name
 from edge_bench.errors import NoCandidate
 from edge_bench.records import (
@@ -43,6 +44,9 @@ def candidates(
     device: str,
 ) -> list[Candidate]:
     """Return what could run on `device`: each file, and each subnet in each format it lacks in fp32.
+
+    A subnet without a file has a predicted size; a peak of memory that nobody measured is predicted too,
+    where peaks were measured to fit it.
 
     Latency is measured where the file has a result there, else imported where somebody else measured
     it, else predicted where a predictor of the device, runtime and search space exists, all of one
@@ -141,12 +145,11 @@ def _of_file(
     if metric is None:
         return None
     result = measured.get(artifact.id)
+    runtime, warning = result.runtime if result else RUNTIMES[artifact.format], ""
+    known = fitted.get((runtime, artifact.precision, space_key(subnet.space))) if subnet else None
     if result is not None:
         latency = result.p50_bounds_ms
-        runtime, warning = result.runtime, ""
     else:
-        runtime = RUNTIMES[artifact.format]
-        known = subnet and fitted.get((runtime, artifact.precision, space_key(subnet.space)))
         if not subnet or not known:
             return None
         prediction = predict(known, subnet.space, subnet.arch)
@@ -168,7 +171,7 @@ def _of_file(
         latency_high_ms=latency[2],
         source=_source(result),
         size_bytes=artifact.size_bytes,
-        peak_memory_mb=result.peak_memory_mb if result else None,
+        **_memory(result, known, subnet, artifact.precision),
         macs=subnet.macs if subnet else artifact.macs,
         verdict=result.verdict if result else "",
         warning=warning,
@@ -176,6 +179,23 @@ def _of_file(
         origin=result.origin if result and not result.measured_here else "",
         latency_is=result.p50_is if result else "median",
     )
+
+
+def _memory(
+    result: BenchmarkResult | None, known: FittedPredictor | None, subnet: Subnet | None, precision: str
+) -> dict[str, Any]:
+    """Return a candidate's peak memory: measured or imported, else predicted where peaks were fitted."""
+    if result and result.peak_memory_mb is not None:
+        return {"peak_memory_mb": result.peak_memory_mb, "memory_source": _source(result)}
+    if not known or not known.memory or not subnet:
+        return {}
+    told = peak_memory(known.memory, footprint(subnet.space, subnet.arch, precision=precision))
+    return {
+        "peak_memory_mb": told.peak_mb,
+        "peak_memory_low_mb": told.low_mb,
+        "peak_memory_high_mb": told.high_mb,
+        "memory_source": "predicted",
+    }
 
 
 def _source(result: BenchmarkResult | None) -> Source:
@@ -215,6 +235,9 @@ def _of_subnet(
         latency_low_ms=prediction.low_ms,
         latency_high_ms=prediction.high_ms,
         source="predicted",
+        size_bytes=file_bytes(subnet.space, subnet.arch, form=form),
+        size_source="predicted",
+        **_memory(None, known, subnet, "fp32"),
         macs=subnet.macs,
         warning=prediction.warning,
         data=data_name(subnet.data),
@@ -286,6 +309,7 @@ def _reasons(
             f"Its latency of {chosen.latency_ms:.4g} ms ({span}) is predicted, not measured"
             + (f"; it lies {chosen.warning}." if chosen.warning else ".")
         )
+    reasons += _room(chosen, budget)
     beaten = sum(chosen.dominates(one) for one in everything)
     if beaten:
         reasons.append(
@@ -293,6 +317,27 @@ def _reasons(
         )
     reasons += _exchange(chosen, everything)
     return reasons
+
+
+def _room(chosen: Candidate, budget: Budget) -> list[str]:
+    """Say what of a limit on size or memory is not measured: predicted, or not known at all."""
+    told = []
+    if budget.max_size_mb is not None and chosen.size_bytes and chosen.size_source == "predicted":
+        told.append(f"Its size of {chosen.size_bytes / 1e6:.4g} MB is predicted: there is no file yet.")
+    if budget.max_peak_memory_mb is None:
+        return told
+    if chosen.peak_memory_mb is None:
+        told.append(
+            f"Its peak memory on {chosen.device} is not known, so that limit is not held against it."
+        )
+    elif chosen.memory_source == "predicted":
+        low, high = chosen.peak_memory_low_mb or 0.0, chosen.peak_memory_high_mb or 0.0
+        doubt = ", which is more than allowed" if high > budget.max_peak_memory_mb else ""
+        told.append(
+            f"Its peak memory of {chosen.peak_memory_mb:.4g} MB is predicted, not measured: "
+            f"{low:.4g} to {high:.4g} MB{doubt}."
+        )
+    return told
 
 
 def _exchange(chosen: Candidate, everything: Sequence[Candidate]) -> list[str]:

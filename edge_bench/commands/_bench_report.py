@@ -87,6 +87,7 @@ def documented(result: BenchmarkResult) -> dict[str, Any]:
         "metrics": to_document(result.metrics),
         "operators": to_document(result.operators),
         "placements": to_document(result.placements),
+        "footprint": to_document(result.footprint) if result.footprint else None,
         "drift": None if moved is None else to_document(moved),
         "curve": _curve(result) if moved is not None else [],
     }
@@ -109,6 +110,7 @@ def told(result: BenchmarkResult) -> list[str]:
     elif result.mode == "sustained":
         lines.append("  too few points count to compare the end with the start: allow more seconds")
     lines += [f"  {line}" for line in (*profiled(result.operators), *placed(result.placements))]
+    lines += [f"  {line}" for line in weighed(result)]
     lines += [f"  note: {note}" for note in result.notes]
     return lines
 
@@ -129,6 +131,21 @@ def _changed(last: BenchmarkResult | None, result: BenchmarkResult) -> list[str]
     words = (f"{name.replace('_', ' ')} {old} → {new}" for name, (old, new) in found["changes"].items())
     return [
         f"  changed since {found['created']}, when p50 was {found['p50_ms']:.4g} ms: {', '.join(words)}"
+    ]
+
+
+def weighed(result: BenchmarkResult) -> list[str]:
+    """Say what of the peak memory is the model's and what the runtime adds."""
+    of, peak_mb = result.footprint, result.peak_memory_mb
+    if of is None or peak_mb is None:
+        return []
+    weights_mb = of.weights_bytes / 1e6
+    if of.activations_bytes is None:
+        return [f"memory: {peak_mb:.1f} MB at the peak, of which weights {weights_mb:.3g} MB"]
+    activations_mb = of.activations_bytes * (result.batch or 1) / 1e6
+    return [
+        f"memory: {peak_mb:.1f} MB at the peak: weights {weights_mb:.3g} MB, activations "
+        f"{activations_mb:.3g} MB, Python and the runtime {peak_mb - weights_mb - activations_mb:.1f} MB"
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from edge_bench.choose.fitting import BASELINE, fit_predictor
 from edge_bench.choose.pick import RUNTIMES
 from edge_bench.commands import Command, Context, Outcome, table
 from edge_bench.commands._surveying import Surveyed, draw, survey_networks
+from edge_bench.commands._weighing import weigh_networks
 from edge_bench.commands.export import chosen, subnets_of
 from edge_bench.errors import ConfigError
 from edge_bench.records import (
@@ -104,6 +105,8 @@ def _fit_latency(options: argparse.Namespace, context: Context) -> Outcome:
             held_out_archs=drawn.held_out,
             held_out_latencies_ms=surveyed.latencies_ms[len(drawn.fitted) :],
         )
+        memory = weigh_networks(space, drawn.fitted, runtime=runtime, threads=threads, context=context)
+        fitted = replace(fitted, memory=memory)
         with context.store() as store:
             store.add(fitted)
         rows.append(_row(fitted, surveyed))
@@ -177,6 +180,7 @@ def predictor_row(fitted: FittedPredictor) -> dict[str, Any]:
         "held_out": fitted.held_out.networks,
         **_errors(fitted.held_out),
         "baseline": {"kind": BASELINE, **_errors(fitted.baseline)},
+        "memory": asdict(fitted.memory) if fitted.memory else None,
     }
 
 
@@ -251,5 +255,16 @@ def _text(rows: Sequence[dict[str, Any]]) -> str:
     return (
         f"Latency on this machine, predicted for whole networks that were not used to fit\n{table(shown)}\n"
         f"Repeated measurements of a network differed by {100 * spread:.1f} % (90 % of them by less).\n"
+        f"{_memory_text(rows)}"
         "next: edge-bench pick --device this-machine --max-latency-ms 2"
+    )
+
+
+def _memory_text(rows: Sequence[dict[str, Any]]) -> str:
+    return "".join(
+        f"Peak memory in {row['runtime']}: {told['base_mb']:.0f} MB, {told['per_weight']:.2g} times the "
+        f"weights and {told['per_activation']:.2g} times the activations, ± {told['half_width_mb']:.2g} MB "
+        f"({told['networks']} networks were weighed).\n"
+        for row in rows
+        if (told := row["memory"])
     )

@@ -13,6 +13,7 @@ from edge_bench.documents import from_document, to_document
 from edge_bench.errors import BenchmarkError, ConfigError, InvalidModel, ModelCrashed
 from edge_bench.files import Home, sha256_of
 from edge_bench.measure.environment import circumstances
+from edge_bench.measure.footprint import footprint
 from edge_bench.measure.inspection import check_exists, check_model, runtime_for
 from edge_bench.measure.intervals import p50_interval
 from edge_bench.measure.lock import exclusive
@@ -82,7 +83,8 @@ def benchmark(
         precision_target: half-width of p50's 95 % interval at which to stop, as a share of p50.
         min_runs: queries to count at least, time permitting; None is as many as the mode wants.
         max_seconds: time for warm inferences, polluted ones included; None is the mode's own.
-        profiled: whether a pass of its own tells the operators' times and where they ran.
+        profiled: whether a pass of its own tells the operators' times, where they ran, and what of the
+            memory is the model's.
         metrics: the file's quality, for the record.
         notes: what was assumed on the way, for the record.
         artifact: the stored artifact that this file is, if it is one.
@@ -146,6 +148,7 @@ def benchmark(
         metrics=metrics,
         loads_ms=told.loads_ms,
         notes=(*notes, *_notes(weighed), *profile.notes),
+        footprint=footprint(model) if profiled else None,
     )
     if cut is not None:
         raise CutShort(result, result.stopped_by) from cut

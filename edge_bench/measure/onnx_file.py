@@ -15,7 +15,9 @@ from pathlib import Path
 
 from edge_bench.errors import InvalidModel
 from edge_bench.measure.file_bytes import FileBytes, opened
+from edge_bench.measure.liveness import VIEWS, Graph, Step, computed, peak_live_bytes
 from edge_bench.records.artifact import Precision
+from edge_bench.records.footprint import Footprint
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _WIDTHS = {_FIXED64: 8, _FIXED32: 4}
@@ -58,6 +60,36 @@ class OnnxFile:
     external: set[str] = field(default_factory=set)
     weights_bytes: int = 0
     largest_bytes: int = 0
+    # The main graph's nodes in the file's order, and what it tells of its tensors.
+    steps: list[Step] = field(default_factory=list)
+    sizes: dict[str, int] = field(default_factory=dict)
+    constants: set[str] = field(default_factory=set)
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+
+    def footprint(self, inferred: Mapping[str, int] | None = None) -> Footprint:
+        """Return what the main graph takes; `activations_bytes` is None where a tensor's size is not told.
+
+        Args:
+            inferred: sizes in bytes of tensors, known from elsewhere; the file's own come before them.
+        """
+        steps = computed(self.steps, self.constants)
+        sizes = {**(inferred or {}), **self.sizes}
+        # An input of the graph may have a weight as its default: it is one.
+        inputs = [name for name in self.inputs if name not in self.constants]
+        known = all(name in sizes for step in steps for name in step.outputs if name)
+        graph = Graph(
+            steps=steps,
+            sizes={name: size for name, size in sizes.items() if name not in self.constants},
+            constants=frozenset(self.constants),
+            inputs=inputs,
+            outputs=self.outputs,
+            # Around each operator of a quantized graph; ONNX Runtime fuses them with it.
+            views=VIEWS | {"quantizelinear", "dequantizelinear"},
+        )
+        return Footprint(
+            weights_bytes=self.weights_bytes, activations_bytes=peak_live_bytes(graph) if known else None
+        )
 
     @property
     def needed_bytes(self) -> int:
@@ -133,7 +165,7 @@ class _Walk:
                 raise _Malformed("it is no protobuf of an ONNX model")
             numbers.add(number)
             if number == 7:
-                self._graph(begin, end, 1)
+                self._graph(begin, end, 1, main=True)
             elif number == 20:
                 self._training(begin, end)
             elif number == 25:
@@ -153,6 +185,7 @@ class _Walk:
         end: int,
         depth: int,
         *,
+        main: bool = False,
         node: int = _GRAPH_NODE,
         values: tuple[int, ...] = _GRAPH_VALUES,
     ) -> None:
@@ -164,17 +197,23 @@ class _Walk:
         for number, _, begin, stop in self._messages(start, end):
             if number == node:
                 found = self._node(begin, stop, depth)
+                if main:
+                    self._seen.steps.append(Step(found.operator.lower(), found.inputs, found.outputs))
                 if found.operator == "Constant" and found.values is not None:
                     constants.update(dict.fromkeys(found.outputs, found.values))
                 elif found.operator in _SIZED_BY_INPUT or found.operator in _SIZED_BY_ATTRIBUTE:
                     sized.append(found)
             elif number in values:
-                self._value(begin, stop)
+                name, size = self._value(begin, stop)
+                if main:
+                    self._described(number, name, size)
             elif node == _FUNCTION_NODE:
                 if number == 11:
                     self._attribute(begin, stop, depth)
             elif number == 5:
                 tensor = self._tensor(begin, stop)
+                if main:
+                    self._seen.constants.add(tensor.name)
                 if tensor.values is not None:
                     constants[tensor.name] = tensor.values
             elif number == 15:
@@ -276,16 +315,31 @@ class _Walk:
         if key == b"location":
             self._seen.external.add(value.decode("utf-8", "replace"))
 
-    def _value(self, start: int, end: int) -> None:
-        """Walk a ValueInfoProto: name, type: tensor type: kind, shape: sides."""
-        kind, sides = 0, []
+    def _described(self, number: int, name: str, size: int | None) -> None:
+        if size is not None:
+            self._seen.sizes[name] = size
+        if number == _GRAPH_VALUES[0]:
+            self._seen.inputs.append(name)
+        elif number == _GRAPH_VALUES[1]:
+            self._seen.outputs.append(name)
+
+    def _value(self, start: int, end: int) -> tuple[str, int | None]:
+        """Walk a ValueInfoProto: name, type: tensor type: kind, shape: sides. Return its name and bytes.
+
+        Sides of any size count as 1; a tensor without a shape has no size.
+        """
+        kind, sides, shaped = 0, [], False
+        name = next((self._text(begin, stop) for begin, stop in self._inner(start, end, (1,))), "")
         for place in self._inner(start, end, (2, 1)):
             for number, wire, begin, stop in self._fields(*place):
                 if number == 1 and wire == _VARINT:
                     kind = self._varint(begin, stop)[0]
                 elif number == 2 and wire == _BYTES:
+                    shaped = True
                     sides += [self._side(*dimension) for dimension in self._inner(begin, stop, (1,))]
-        self._computed((_count("a value", sides) * _BITS.get(kind, 8) + 7) // 8)
+        size = (_count("a value", sides) * _BITS.get(kind, 8) + 7) // 8
+        self._computed(size)
+        return name, size if shaped else None
 
     def _side(self, start: int, end: int) -> int:
         for number, wire, begin, stop in self._fields(start, end):

@@ -143,6 +143,17 @@ def survey(
     return latencies
 
 
+def weigh(model: Path, *, runtime: str, threads: int = 1, timeout_s: float) -> float:
+    """Return the peak resident memory in MB (10⁶ bytes) of a fresh process that runs a model a few times.
+
+    Raises:
+        InvalidModel, ModelCrashed: the runtime refuses the file, or died of it.
+    """
+    check_model(model, runtime=runtime)
+    job = {"runtime": runtime, "model": str(model.resolve()), "batch": 1, "threads": threads}
+    return float(run_job("memory", job, timeout_s=timeout_s).document["peak_memory_mb"])
+
+
 def run_job(
     name: str,
     job: Mapping[str, Any],

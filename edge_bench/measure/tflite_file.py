@@ -10,7 +10,7 @@ import itertools
 import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ import numpy.typing as npt
 
 from edge_bench.errors import InvalidModel
 from edge_bench.measure.file_bytes import FileBytes, opened
+from edge_bench.measure.liveness import Graph, Step, computed, peak_live_bytes
 from edge_bench.records.artifact import Precision
+from edge_bench.records.footprint import Footprint
 
 # Offsets may lead to one table from many places: more than this would keep the walk busy for minutes.
 MAX_TABLES = 400_000
@@ -146,6 +148,35 @@ _TYPES: Mapping[int, tuple[str, int]] = {
     22: ("float8_e5m2", 8),
 }
 
+# Of the operators by number those that share memory, may write over an input, or are fused.
+_KINDS: Mapping[int, str] = {
+    0: "add",
+    3: "convolution",
+    4: "convolution",
+    11: "relu",
+    14: "logistic",
+    18: "mul",
+    19: "relu",
+    20: "relu",
+    21: "relu6",
+    22: "reshape",
+    28: "tanh",
+    34: "pad",
+    41: "sub",
+    42: "div",
+    43: "squeeze",
+    47: "exp",
+    54: "prelu",
+    59: "neg",
+    70: "expand_dims",
+    75: "sqrt",
+    98: "leaky_relu",
+    101: "abs",
+    111: "elu",
+    117: "hard_swish",
+    150: "gelu",
+}
+
 # TensorFlow's operators that read or write files, or run Python. They are named in an operator's
 # options, whatever the list of operators calls it.
 _TOUCHES_FILES = re.compile(
@@ -177,7 +208,7 @@ class TensorFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TfliteFile:
-    """What the walk saw: the main graph's inputs and outputs, all tensors, and what lies elsewhere.
+    """What the walk saw: the main graph and its inputs and outputs, all tensors, and what lies elsewhere.
 
     `custom` names operators that are not TFLite's own, `touching_files` those of TensorFlow's among
     them that read or write files; `external` the files that hold weights.
@@ -189,6 +220,19 @@ class TfliteFile:
     custom: frozenset[str]
     touching_files: frozenset[str]
     external: frozenset[str]
+    graph: Graph
+
+    @property
+    def footprint(self) -> Footprint:
+        """The main graph's activations, and the weights of all; constants that are decoded stay decoded."""
+        steps = computed(self.graph.steps, self.graph.constants)
+        left = {name for step in steps for name in step.outputs}
+        sizes = self.graph.sizes
+        decoded = sum(sizes[name] for step in self.graph.steps for name in step.outputs if name not in left)
+        return Footprint(
+            weights_bytes=sum(one.bytes for one in self.tensors if one.constant) + decoded,
+            activations_bytes=peak_live_bytes(replace(self.graph, steps=steps)),
+        )
 
     @property
     def needed_bytes(self) -> int:
@@ -349,7 +393,46 @@ def _facts(model: _Table, reader: _Reader) -> TfliteFile:
         custom=frozenset(code["custom"] for code in codes if code.get("custom")),
         touching_files=frozenset(_touching_files(operators, codes, reader)),
         external=frozenset(one.get("name", "") for one in model.get("external_groups", [])),
+        graph=_graph(main, tensors[0], codes),
     )
+
+
+def _graph(main: _Table, tensors: Sequence[TensorFacts], codes: Sequence[_Table]) -> Graph:
+    """Return a graph whose tensors are named by their place: the names in a file need not differ."""
+
+    def listed(table: _Table, end: str) -> list[str]:
+        return [str(place) if place >= 0 else "" for place in (_places(table[end]) if end in table else ())]
+
+    steps = [
+        Step(_kind(codes[one.get("code", 0)]), listed(one, "inputs"), listed(one, "outputs"))
+        for one in main.get("operators", [])
+    ]
+    return Graph(
+        steps=_fused(steps),
+        sizes={str(place): one.bytes for place, one in enumerate(tensors) if not one.constant},
+        constants=frozenset(str(place) for place, one in enumerate(tensors) if one.constant),
+        inputs=listed(main, "inputs"),
+        outputs=listed(main, "outputs"),
+    )
+
+
+def _fused(steps: Sequence[Step]) -> list[Step]:
+    """Return the steps, paddings that only convolutions read as views: XNNPACK pads as it convolves."""
+    readers: dict[str, set[str]] = {}
+    for step in steps:
+        for name in step.inputs:
+            readers.setdefault(name, set()).add(step.operator)
+    return [
+        replace(step, operator="reshape")
+        if step.operator == "pad" and readers.get(step.outputs[0]) == {"convolution"}
+        else step
+        for step in steps
+    ]
+
+
+def _kind(code: _Table) -> str:
+    # Writers of before 2020 know only the older, one-byte field.
+    return _KINDS.get(max(code.get("code", 0), code.get("old_code", 0)), "")
 
 
 def _length(buffer: _Table, reader: _Reader) -> int:

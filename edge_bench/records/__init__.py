@@ -2,12 +2,14 @@
 
 from edge_bench.records.arch import ArchConfig, Block, SearchSpace, Stage
 from edge_bench.records.artifact import Artifact, Parity, TensorSpec
+from edge_bench.records.footprint import Footprint
 from edge_bench.records.frontier import Budget, Candidate, Frontier
 from edge_bench.records.notation import parse_arch
 from edge_bench.records.operators import Operator, macs_of, operators
 from edge_bench.records.prediction import (
     AccuracyErrors,
     FittedAccuracyPredictor,
+    FittedMemory,
     FittedPredictor,
     HeldOut,
     Prediction,
@@ -33,7 +35,9 @@ __all__ = [
     "Budget",
     "Candidate",
     "FittedAccuracyPredictor",
+    "FittedMemory",
     "FittedPredictor",
+    "Footprint",
     "Frontier",
     "HeldOut",
     "Metric",

@@ -18,7 +18,9 @@ class Candidate:
     `artifact` is None while the file has not been exported. `metric` is on the selection split, on
     which choices are made; `test_metric` is what is told; `data` is what people call the data both
     are of. Latency is the median in ms; where its `source` is "imported", `origin` measured it, not
-    edge-bench, and told it as its `latency_is`.
+    edge-bench, and told it as its `latency_is`. `size_source` says whether there is a file of that size,
+    `memory_source` where the peak comes from; of a predicted one `peak_memory_low_mb` and
+    `peak_memory_high_mb` are its 90 % interval.
     """
 
     name: str
@@ -36,7 +38,11 @@ class Candidate:
     source: Source
     test_metric: Metric | None = None
     size_bytes: int | None = None
+    size_source: Source = "measured"
     peak_memory_mb: float | None = None
+    peak_memory_low_mb: float | None = None
+    peak_memory_high_mb: float | None = None
+    memory_source: Source | None = None
     macs: int | None = None
     verdict: str = ""
     warning: str = ""
@@ -67,7 +73,10 @@ class Budget:
     max_peak_memory_mb: float | None = None
 
     def admits(self, candidate: Candidate) -> bool:
-        """Say whether `candidate` fits; what is not known of it does not speak against it."""
+        """Say whether `candidate` fits, by what was measured, else by what is predicted.
+
+        What is not known of it does not speak against it.
+        """
         spent = (
             (self.max_latency_ms, candidate.latency_ms),
             (self.max_size_mb, candidate.size_bytes and candidate.size_bytes / 1e6),

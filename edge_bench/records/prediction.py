@@ -26,6 +26,26 @@ class HeldOut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FittedMemory:
+    """Peak resident memory of a process that runs a network, by what the network's tensors take.
+
+    Peak = `base_mb` (interpreter and runtime) + `per_weight` × weights + `per_activation` × live
+    activations, in MB (10⁶ bytes). 90 % of measured peaks lie within ± `half_width_mb`; that, and `mape`
+    as a fraction, are of networks predicted by a fit on the `networks` − 1 others. Beyond
+    `largest_weights_mb` and `largest_activations_mb` nothing was measured.
+    """
+
+    base_mb: float
+    per_weight: float
+    per_activation: float
+    half_width_mb: float
+    networks: int
+    mape: float
+    largest_weights_mb: float
+    largest_activations_mb: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FittedPredictor:
     """What `fit` leaves behind. `kind` names the file in `choose/predictors/` that reads `parameters`.
 
@@ -55,6 +75,7 @@ class FittedPredictor:
     unit: Literal["network", "block"] = "network"
     batch: int = 1
     method: str = ""
+    memory: FittedMemory | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

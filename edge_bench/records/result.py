@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from edge_bench.records.artifact import Precision
+from edge_bench.records.footprint import Footprint
 from edge_bench.records.subnet import Metric, Split
 from edge_bench.statistics import percentile, percentile_bound
 
@@ -71,12 +72,12 @@ class BenchmarkResult:
     fingerprint of the machine. `artifact` is the id of the stored artifact, or None for a stranger's.
 
     `mode` says when inferences were issued, `scenario` what one latency is of: a query of
-    `samples_per_query` examples. `operators` and `placements` come from a pass of its own, `metrics`
-    from running the file on labelled data. `loads_ms` are the loading times of every fresh process in
-    cold mode, where `load_ms` is their median. `notes` are sentences on what could not be measured as
-    asked, or was assumed. `origin` names who measured; where that is somebody else, there may be no raw
-    latencies, what that one does not tell is None or empty, and `reported` holds that one's own
-    statistics: `p50_ms`, `mean_ms`, or `latency_ms` where it does not say which.
+    `samples_per_query` examples. `operators`, `placements` and `footprint` come from a pass of its
+    own, `metrics` from running the file on labelled data. `loads_ms` are the loading times of every
+    fresh process in cold mode, where `load_ms` is their median. `notes` are sentences on what could not
+    be measured as asked, or was assumed. `origin` names who measured; where that is somebody else, there
+    may be no raw latencies, what that one does not tell is None or empty, and `reported` holds that
+    one's own statistics: `p50_ms`, `mean_ms`, or `latency_ms` where it does not say which.
     """
 
     id: str
@@ -110,6 +111,7 @@ class BenchmarkResult:
     metrics: tuple[Metric, ...] = ()
     loads_ms: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+    footprint: Footprint | None = None
     origin: str = THIS_PROGRAM
     reported: Mapping[str, float] = field(default_factory=dict)
 

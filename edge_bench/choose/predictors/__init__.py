@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +70,12 @@ class Predictions:
 
 
 class LatencyPredictor(ABC):
-    """Learns milliseconds from features. State is a plain document, never a pickle."""
+    """Learns milliseconds from features. State is a plain document, never a pickle.
+
+    `adds_up` says whether it finds prices that add up exactly, and so holds beyond what it was fitted on.
+    """
+
+    adds_up: ClassVar[bool] = True
 
     @abstractmethod
     def fit(self, table: FeatureTable, latencies_ms: npt.ArrayLike) -> Self:
@@ -101,11 +106,11 @@ class LatencyPredictor(ABC):
 class RelativePredictor(LatencyPredictor):
     """A predictor whose interval is a share of the latency, found by leaving out what was fitted.
 
-    The interval holds the middle 90 % of the relative errors that tenfold cross-validation made, so it
+    The interval holds the middle 90 % of the relative errors that cross-validation in `folds` made, so it
     speaks of networks that were not seen. A variant fills in `learn`, `estimate`, `learned` and `load`.
     """
 
-    folds = 10
+    folds: ClassVar[int] = 10
 
     def __init__(self) -> None:
         self._names: tuple[str, ...] = ()
@@ -127,6 +132,16 @@ class RelativePredictor(LatencyPredictor):
     def load(self, learned: Mapping[str, Any]) -> None:
         """Take what `learned` returned."""
 
+    def settle(self, values: Matrix, latencies_ms: Matrix) -> tuple[float, float]:
+        """Learn all that was measured, and return the ratios that span the interval."""
+        ratios = self._cross_validated(values, latencies_ms)
+        self.learn(values, latencies_ms)
+        return ratios
+
+    def interval(self, values: Matrix) -> tuple[Matrix | float, Matrix | float]:
+        """Return what the latencies of features [rows, columns] are multiplied by for low and high."""
+        return self._ratios
+
     def chosen(self, names: Sequence[str]) -> list[str]:
         """Return the features that are used, of those there are."""
         return list(names)
@@ -139,15 +154,15 @@ class RelativePredictor(LatencyPredictor):
         given = table.columns(wanted)
         self._names = tuple(name for name, one in zip(wanted, given.T, strict=True) if one.any())
         values = table.columns(self._names)
-        self._ratios = self._cross_validated(values, latencies)
-        self.learn(values, latencies)
+        self._ratios = self.settle(values, latencies)
         return self
 
     def predict(self, table: FeatureTable) -> Predictions:
         if not self._names:
             raise NotFittedError("this predictor has seen no measurement", hint="edge-bench fit")
-        latency = np.maximum(self.estimate(table.columns(self._names)), 1e-6)
-        low, high = self._ratios
+        values = table.columns(self._names)
+        latency = np.maximum(self.estimate(values), 1e-6)
+        low, high = self.interval(values)
         return Predictions(latency_ms=latency, low_ms=latency * low, high_ms=latency * high)
 
     def parameters(self) -> dict[str, Any]:

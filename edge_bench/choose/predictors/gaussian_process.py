@@ -1,4 +1,4 @@
-"""A Gaussian process on what ridge prices leave: smooth bends, and for each network an interval of its own."""
+"""A Gaussian process on what ridge prices leave, with an interval of its own for each network."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ weights. A converter takes seconds a network, and a table of latencies needs man
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,20 +33,7 @@ def write_onnx(space: SearchSpace, arch: ArchConfig, target: Path, *, seed: int 
         InvalidArch: `arch` is not in `space`.
         StoreError: the disk refuses.
     """
-    graph = _OnnxGraph()
-    _emit(graph, space, arch, "image", seed)
-    graph.nodes[-1].output[0] = "logits"
-    image: list[str | int] = ["batch", space.input_channels, arch.resolution, arch.resolution]
-    made = helper.make_graph(
-        graph.nodes,
-        "sketch",
-        [helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, image)],
-        [helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["batch", space.classes])],
-        graph.weights,
-    )
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
-    with atomic_path(target) as temporary:
-        temporary.write_bytes(model.SerializeToString())
+    write_operators_onnx(operators(space, arch), target, seed=seed)
 
 
 def write_tflite(space: SearchSpace, arch: ArchConfig, target: Path, *, seed: int = 0) -> None:
@@ -58,14 +45,45 @@ def write_tflite(space: SearchSpace, arch: ArchConfig, target: Path, *, seed: in
         InvalidArch: `arch` is not in `space`.
         StoreError: the disk refuses.
     """
+    write_operators_tflite(operators(space, arch), target, seed=seed)
+
+
+def write_operators_onnx(listed: Sequence[Operator], target: Path, *, seed: int = 0) -> None:
+    """Write operators in a row, a whole network's or one block's, as `write_onnx` does."""
+    graph = _OnnxGraph()
+    _emit(graph, listed, "image", seed)
+    graph.nodes[-1].output[0] = "logits"
+    first, last = listed[0], listed[-1]
+    image: list[str | int] = ["batch", first.input_channels]
+    if first.kind != "linear":
+        image += [first.input_size, first.input_size]
+    logits: list[str | int] = ["batch", last.output_channels]
+    if last.kind not in ("global_pool", "linear"):
+        logits += [last.output_size, last.output_size]
+    made = helper.make_graph(
+        graph.nodes,
+        "sketch",
+        [helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, image)],
+        [helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, logits)],
+        graph.weights,
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+
+
+def write_operators_tflite(listed: Sequence[Operator], target: Path, *, seed: int = 0) -> None:
+    """Write operators in a row, a whole network's or one block's, as `write_tflite` does."""
     graph = _TFLiteGraph()
-    image = graph.tensor("image", (1, arch.resolution, arch.resolution, space.input_channels))
-    answer = _emit(graph, space, arch, image, seed)
+    first = listed[0]
+    sides = () if first.kind == "linear" else (first.input_size, first.input_size)
+    image = graph.tensor("image", (1, *sides, first.input_channels))
+    answer = _emit(graph, listed, image, seed)
     with atomic_path(target) as temporary:
         temporary.write_bytes(graph.packed(image, answer))
 
 
-def weights(space: SearchSpace, arch: ArchConfig, *, seed: int) -> Iterator[tuple[Operator, list[Floats]]]:
+def weights(listed: Sequence[Operator], *, seed: int) -> Iterator[tuple[Operator, list[Floats]]]:
     """Yield each operator with its weights and biases in turn: convolutions [out, in, k, k] or
     depthwise [out, 1, k, k], fully connected [out, in]; two pairs for a squeeze-excite.
 
@@ -73,7 +91,7 @@ def weights(space: SearchSpace, arch: ArchConfig, *, seed: int) -> Iterator[tupl
     denormal, and those are slow.
     """
     generator = np.random.default_rng(seed)
-    for operator in operators(space, arch):
+    for operator in listed:
         shapes = _shapes(operator)
         arrays: list[Floats] = []
         for shape in shapes:
@@ -98,10 +116,10 @@ def _shapes(operator: Operator) -> list[tuple[int, ...]]:
             return []
 
 
-def _emit(graph: Any, space: SearchSpace, arch: ArchConfig, tensor: Any, seed: int) -> Any:
+def _emit(graph: Any, listed: Sequence[Operator], tensor: Any, seed: int) -> Any:
     """Lay the operators into `graph` in the order they run; return the last tensor."""
     block, start = None, tensor
-    for operator, arrays in weights(space, arch, seed=seed):
+    for operator, arrays in weights(listed, seed=seed):
         if operator.block != block:
             block, start = operator.block, tensor
         match operator.kind:

@@ -25,6 +25,7 @@ from edge_bench.records import (
     FittedAccuracyPredictor,
     FittedPredictor,
     Subnet,
+    Survey,
 )
 from edge_bench.schema import json_schema
 
@@ -35,9 +36,10 @@ KINDS: dict[str, type[Any]] = {
     "result": BenchmarkResult,
     "predictor": FittedPredictor,
     "accuracy_predictor": FittedAccuracyPredictor,
+    "survey": Survey,
 }
-Record = Subnet | Artifact | BenchmarkResult | FittedPredictor | FittedAccuracyPredictor
-T = TypeVar("T", Subnet, Artifact, BenchmarkResult, FittedPredictor, FittedAccuracyPredictor)
+Record = Subnet | Artifact | BenchmarkResult | FittedPredictor | FittedAccuracyPredictor | Survey
+T = TypeVar("T", Subnet, Artifact, BenchmarkResult, FittedPredictor, FittedAccuracyPredictor, Survey)
 
 _METADATA = sa.MetaData()
 _RECORDS = sa.Table(
@@ -140,6 +142,10 @@ class ResultStore:
     def accuracy_predictors(self, *, run: str | None = None) -> list[FittedAccuracyPredictor]:
         """Return fitted accuracy predictors, of one run where it is named."""
         return [one for one in self._read(FittedAccuracyPredictor) if run in (None, one.run)]
+
+    def surveys(self, *, device: str | None = None) -> list[Survey]:
+        """Return what was surveyed to fit latency predictors, of one device where it is named."""
+        return self._read(Survey, device)
 
     def revision(self) -> int:
         """Return a number that grows with every write; a cache of reads is good while it stays."""

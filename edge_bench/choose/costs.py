@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_bench.choose.encoding import Encoding, Rows
-from edge_bench.choose.features import block_features, blocks, operator_features
+from edge_bench.choose.features import block_features, blocks, part_features
 from edge_bench.choose.fitting import fits, open_predictor, space_key
 from edge_bench.choose.predictors import AdditivePredictor, FeatureTable, LatencyPredictor
 from edge_bench.errors import ConfigError
@@ -121,16 +121,26 @@ def latency_table(encoding: Encoding, fitted: FittedPredictor) -> BlockTable:
     if not isinstance(predictor, AdditivePredictor):
         raise ConfigError(
             f"predictor '{fitted.id}' is of kind '{fitted.kind}', which gives operators no prices to sum",
-            hint="edge-bench fit --kind non_negative",
+            hint="edge-bench fit --kind corrected",
         )
-    table = _summed(encoding, "latency_ms", lambda one: predictor.price(operator_features(one)))
+    table = _tabulated(
+        encoding,
+        "latency_ms",
+        lambda listed: _by_part(listed, [predictor.price(part_features(part)) for part in blocks(listed)]),
+        combine=sum,
+    )
     return replace(table, base=table.base + predictor.overhead_ms)
 
 
 def _block_prices(predictor: LatencyPredictor, listed: Sequence[Operator]) -> list[float]:
-    """Return for each operator in running order the price of the block that it begins, else 0."""
     parts = blocks(listed)
     prices = predictor.predict(FeatureTable.of([block_features(part) for part in parts])).latency_ms
+    return _by_part(listed, prices.tolist())
+
+
+def _by_part(listed: Sequence[Operator], prices: Sequence[float]) -> list[float]:
+    """Return for each operator in running order the price of the block that it begins, else 0."""
+    parts = blocks(listed)
     told: list[float] = []
     for part, price in zip(parts, prices, strict=True):
         told += [float(price), *[0.0] * (len(part) - 1)]

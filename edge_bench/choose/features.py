@@ -3,16 +3,23 @@
 From `records.operators` alone, so a network need not exist to be priced. The groups follow a trial on
 whole networks: multiply-accumulates, elements moved, weights and a count for each
 operator type, depthwise convolutions apart by kernel and stride since runtimes have a routine for each.
+Beside them stand, for each shape of block there is in a space, how many of it there are and how many
+pixels they compute: what `predictors/corrected.py` corrects the sums by.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from itertools import product
 
-from edge_bench.records import ArchConfig, Operator, SearchSpace, operators
+from edge_bench.records import ArchConfig, Block, Operator, SearchSpace, operators
 
 QUANTITIES = ("macs", "activations", "weights", "count")
 MACS = "macs"
+# Begins the names of the features that tell one shape of block from another.
+SHAPE = "block "
 BLOCK_KINDS = ("convolution", "inverted_residual", "pointwise", "global_pool", "linear")
 
 
@@ -23,10 +30,20 @@ def features(space: SearchSpace, arch: ArchConfig) -> dict[str, float]:
         InvalidArch: `arch` is not in `space`.
     """
     summed = dict.fromkeys(_names(space), 0.0)
-    for operator in operators(space, arch):
-        for name, value in operator_features(operator).items():
+    for block in blocks(operators(space, arch)):
+        for name, value in part_features(block).items():
             summed[name] += value
     return summed
+
+
+def part_features(block: Sequence[Operator]) -> dict[str, float]:
+    """Return what one block adds to the features of its network."""
+    added: dict[str, float] = {}
+    for operator in block:
+        for name, value in operator_features(operator).items():
+            added[name] = added.get(name, 0.0) + value
+    shape = _shape(block)
+    return {**added, f"{shape} count": 1.0, f"{shape} pixels": float(block[-1].output_size ** 2)}
 
 
 def operator_features(operator: Operator) -> dict[str, float]:
@@ -93,6 +110,40 @@ def _group(operator: Operator) -> str:
     return operator.kind
 
 
+def _shape(block: Sequence[Operator]) -> str:
+    """Return the name of what a block is but for the size of its maps, such as "block 24-72-40 k5 s2"."""
+    told = block_features(block)
+    widths = (int(told[f"{place}_channels"]) for place in ("input", "mid", "output"))
+    kind = "" if len(block) > 1 else f"{block[0].kind} "
+    activation = next((one.activation for one in block if one.activation), "linear")
+    squeezed = " se" if told["squeezed_channels"] else ""
+    return (
+        f"{SHAPE}{kind}{'-'.join(map(str, widths))} k{int(told['kernel'])} s{int(told['stride'])} "
+        f"{activation}{squeezed}"
+    )
+
+
+@lru_cache(maxsize=16)
+def _shapes(space: SearchSpace) -> tuple[str, ...]:
+    """Return the names of all shapes of blocks that networks of a space may have, sorted."""
+    found: set[str] = set()
+    kernels = {kernel for stage in space.stages for kernel in stage.kernels}
+    expands = {expand for stage in space.stages for expand in stage.expands}
+    deepest = space.largest()
+    for kernel, expand in product(kernels, expands):
+        alike = tuple(
+            Block(
+                source=block.source,
+                kernel=kernel if kernel in stage.kernels else max(stage.kernels),
+                expand=expand if expand in stage.expands else max(stage.expands),
+            )
+            for block in deepest.blocks
+            for stage in (space.stages[space.stage_of(block.source)],)
+        )
+        found |= {_shape(block) for block in blocks(operators(space, replace(deepest, blocks=alike)))}
+    return tuple(sorted(found))
+
+
 def _names(space: SearchSpace) -> list[str]:
     groups = {"convolution", "pointwise", "add", "global_pool", "linear"}
     if space.stem_block:
@@ -102,4 +153,5 @@ def _names(space: SearchSpace) -> list[str]:
         groups |= {f"depthwise_{kernel}_stride_{stride}" for kernel in stage.kernels for stride in strides}
         if stage.squeeze_excite:
             groups.add("squeeze_excite")
-    return [MACS] + [f"{group}.{quantity}" for group in sorted(groups) for quantity in QUANTITIES]
+    summed = [f"{group}.{quantity}" for group in sorted(groups) for quantity in QUANTITIES]
+    return [MACS, *summed, *(f"{shape} {what}" for shape in _shapes(space) for what in ("count", "pixels"))]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_bench import variants
-from edge_bench.choose.features import block_features, blocks, features
+from edge_bench.choose.features import SHAPE, block_features, blocks, features
 from edge_bench.choose.predictors import FeatureTable, LatencyPredictor, Predictions
 from edge_bench.documents import digest
 from edge_bench.errors import NotFittedError
@@ -19,6 +19,7 @@ from edge_bench.store import now
 
 PREDICTORS = "edge_bench.choose.predictors"
 BASELINE = "line"
+DEFAULT = "corrected"
 
 
 def fit_predictor(
@@ -70,9 +71,12 @@ def fit_predictor(
 
 
 def validity(seen: FeatureTable) -> dict[str, tuple[float, float]]:
-    """Return the smallest and largest value of each feature."""
+    """Return the smallest and largest value of each feature.
+
+    Those that tell blocks apart are left out: of a block that no fitted network has, the operators tell.
+    """
     ends = zip(seen.names, seen.values.min(0).tolist(), seen.values.max(0).tolist(), strict=True)
-    return {name: (low, high) for name, low, high in ends}
+    return {name: (low, high) for name, low, high in ends if not name.startswith(SHAPE)}
 
 
 def space_key(space: SearchSpace) -> str:
@@ -136,6 +140,8 @@ def _outside(seen: FeatureTable, fitted: FittedPredictor) -> str:
     """Return what lies furthest outside what was measured, in words; empty where nothing does."""
     worst, told = 1.0, ""
     for name, values in zip(seen.names, seen.values.T, strict=True):
+        if name.startswith(SHAPE):
+            continue
         low, high = fitted.validity.get(name, (0.0, 0.0))
         for value in (float(values.min()), float(values.max())):
             # A tenth beyond either end is no extrapolation worth a warning.

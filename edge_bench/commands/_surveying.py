@@ -1,22 +1,46 @@
-"""Measuring networks that nobody has trained: files written straight from architectures, timed in turns."""
+"""Measuring what nobody has trained: files written straight from operators, visited in turns."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
+from edge_bench.choose.fitting import space_key
 from edge_bench.choose.pick import RUNTIMES
 from edge_bench.commands import Context
+from edge_bench.devices import bundle
+from edge_bench.devices.job import SurveyOptions, survey_job
+from edge_bench.devices.registry import Device, Registry
+from edge_bench.devices.transports import Transport, transport_of
+from edge_bench.documents import digest
 from edge_bench.errors import ConfigError
-from edge_bench.records import THIS_MACHINE, ArchConfig, SearchSpace, macs_of
+from edge_bench.records import (
+    THIS_MACHINE,
+    ArchConfig,
+    Operator,
+    SearchSpace,
+    Survey,
+    macs_of,
+    operators,
+)
+from edge_bench.store import ResultStore
 
-# Two surveys of the same networks that differ by more than this were disturbed.
+# Two visits to the same networks that differ by more than this were disturbed.
 AGREEMENT = 0.03
 SURVEYS = 4
+ROUNDS = 6
+ROUND_MS = 12.0
+# What is open at once in one child, and travels at once: a small board has little memory.
+BUNDLE_FILES = 48
+BUNDLE_BYTES = 192_000_000
+# Older visits may be of a device that was changed since.
+KEPT_FOR = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
@@ -36,6 +60,137 @@ class Drawn:
     held_out: list[ArchConfig]
 
 
+@dataclass(frozen=True)
+class Sketch:
+    """Something to visit: a name for its file, and the operators that it computes in a row."""
+
+    name: str
+    operators: tuple[Operator, ...]
+
+    @staticmethod
+    def of_network(space: SearchSpace, arch: ArchConfig) -> Sketch:
+        """Return a whole network, named by its key."""
+        return Sketch(arch.key, operators(space, arch))
+
+    @staticmethod
+    def of_block(block: Sequence[Operator]) -> Sketch:
+        """Return a block; equal blocks of different places have equal names."""
+        alike = tuple(replace(one, block=0) for one in block)
+        return Sketch(f"block-{digest(alike)}", alike)
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of its weights; the file adds some thousands."""
+        return 4 * sum(one.weights for one in self.operators)
+
+
+class Surveyor:
+    """Visits sketches on one device in one runtime.
+
+    What a visit found is in the store before the next begins: Ctrl-C, or a device that falls silent,
+    costs the bundle at hand.
+
+    Attributes:
+        visits: for each name the latencies in ms of its visits, in order.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        device: str,
+        runtime: str,
+        threads: int,
+        context: Context,
+        store: ResultStore,
+    ) -> None:
+        """`ConfigError` where `device` is none of one's own."""
+        self.visits: dict[str, list[float]] = {}
+        self._space = space_key(space)
+        self._runtime = runtime
+        self._threads = threads
+        self._context = context
+        self._store = store
+        self._transport = _transport(device, context, store)
+        self._seconds = 0.0
+        self._visited = 0
+
+    def recall(self) -> int:
+        """Take what was visited here in the last day as visited; return how many names that is."""
+        for survey in self._store.surveys(device=self._transport.device.name):
+            alike = (survey.space, survey.runtime, survey.threads) == (
+                self._space,
+                self._runtime,
+                self._threads,
+            )
+            if alike and datetime.now(UTC) - datetime.fromisoformat(survey.created) < KEPT_FOR:
+                self._take(survey)
+        return len(self.visits)
+
+    def visit(self, sketches: Sequence[Sketch], *, until: float = float("inf"), what: str) -> None:
+        """Visit each once, a bundle at a time; begin none that would not end by `until` (monotonic s).
+
+        Raises:
+            EdgeBenchError: what the device answers, or that it does not.
+        """
+        bundles = list(_bundled(sketches))
+        where = f"{what} on {self._transport.device.name} in {self._runtime}"
+        for part in self._context.track(bundles, description=f"measure {where}", total=len(bundles)):
+            begun = time.monotonic()
+            if begun + self.seconds_each * len(part) > until:
+                return
+            self._take(self._surveyed(part))
+            self._seconds += time.monotonic() - begun
+            self._visited += len(part)
+
+    @property
+    def seconds_each(self) -> float:
+        """How long a visit took so far, writing and sending the file included; 0 before the first."""
+        return self._seconds / self._visited if self._visited else 0.0
+
+    def latency_ms(self, name: str) -> float:
+        """Return the least latency of all visits: what disturbs a visit only ever adds."""
+        return min(self.visits[name])
+
+    def disagreement(self, names: Sequence[str]) -> float:
+        """Return the share by which the last visit differs from the least of those before it.
+
+        It is the 90th percentile over those of `names` that were visited twice or more; infinite where
+        there is none.
+        """
+        pairs = [(seen[-1], min(seen[:-1])) for seen in map(self.visits.get, names) if seen and seen[1:]]
+        if not pairs:
+            return float("inf")
+        return float(np.quantile([abs(last - best) / min(last, best) for last, best in pairs], 0.9))
+
+    def _take(self, survey: Survey) -> None:
+        for name, latency_ms in survey.latencies_ms.items():
+            self.visits.setdefault(name, []).append(latency_ms)
+
+    def _surveyed(self, part: Sequence[Sketch]) -> Survey:
+        from converters import sketches
+
+        form = next(form for form, of in RUNTIMES.items() if of == self._runtime)
+        write = {"onnx": sketches.write_operators_onnx, "tflite": sketches.write_operators_tflite}[form]
+        options = SurveyOptions(
+            space=self._space,
+            runtime=self._runtime,
+            threads=self._threads,
+            rounds=ROUNDS,
+            round_ms=ROUND_MS,
+        )
+        with tempfile.TemporaryDirectory(prefix="edge-bench-survey-") as folder:
+            files = [Path(folder) / f"{one.name}.{form}" for one in part]
+            for file, one in zip(files, part, strict=True):
+                write(one.operators, file)
+            packed = Path(folder) / f"survey{bundle.SUFFIX}"
+            bundle.pack(files, packed)
+            survey = self._transport.run(survey_job(packed, options), packed, say=self._context.say)
+        assert isinstance(survey, Survey)
+        self._store.add(survey)
+        return survey
+
+
 def survey_networks(
     space: SearchSpace,
     archs: Sequence[ArchConfig],
@@ -50,32 +205,26 @@ def survey_networks(
     Weights do not change latency, so the files hold random ones.
 
     Raises:
-        ConfigError: a device that cannot be measured from here.
+        ConfigError: a device that is none of one's own.
+        EdgeBenchError: what the device answers, or that it does not.
     """
-    from converters import sketches
-    from edge_bench.measure.lock import exclusive
-    from edge_bench.measure.sandbox import survey
-
-    if device != THIS_MACHINE:
-        raise ConfigError(f"networks can be surveyed on {THIS_MACHINE} alone, not on '{device}'")
-    form = next(form for form, of in RUNTIMES.items() if of == runtime)
-    write = {"onnx": sketches.write_onnx, "tflite": sketches.write_tflite}[form]
-    with tempfile.TemporaryDirectory(prefix="edge-bench-fit-") as folder:
-        files = [Path(folder) / f"{index}.{form}" for index in range(len(archs))]
-        for file, arch in context.track(
-            zip(files, archs, strict=True), description=f"write networks for {runtime}", total=len(files)
-        ):
-            write(space, arch, file)
-        waiting = "waiting for another benchmark on this machine to end"
-        with exclusive(context.home, waiting=lambda: context.say(waiting)):
-            context.say(f"measure {len(files)} networks in {runtime}, in turns")
-            best = np.array(survey(files, runtime=runtime, threads=threads))
-            disagreement, surveys = np.inf, 1
-            while disagreement > AGREEMENT and surveys < SURVEYS:
-                again = np.array(survey(files, runtime=runtime, threads=threads))
-                disagreement = float(np.quantile(np.abs(again - best) / np.minimum(again, best), 0.9))
-                best, surveys = np.minimum(best, again), surveys + 1
-    return Surveyed(latencies_ms=best.tolist(), disagreement=disagreement, surveys=surveys)
+    sketched = [Sketch.of_network(space, arch) for arch in archs]
+    names = [one.name for one in sketched]
+    # Mixed, so that what disturbs a bundle disturbs all kinds of networks.
+    mixed = [sketched[place] for place in np.random.default_rng(0).permutation(len(sketched))]
+    with context.store() as store:
+        surveyor = Surveyor(
+            space, device=device, runtime=runtime, threads=threads, context=context, store=store
+        )
+        surveys = 0
+        while surveys < 2 or (surveyor.disagreement(names) > AGREEMENT and surveys < SURVEYS):
+            surveyor.visit(mixed, what=f"{len(archs)} networks")
+            surveys += 1
+    return Surveyed(
+        latencies_ms=[surveyor.latency_ms(name) for name in names],
+        disagreement=surveyor.disagreement(names),
+        surveys=surveys,
+    )
 
 
 def draw(space: SearchSpace, nets: int, held_out: int, *, seed: int) -> Drawn:
@@ -114,3 +263,22 @@ def _spread(space: SearchSpace, generator: np.random.Generator) -> ArchConfig:
     """Return a network on the way from an extreme to a random one, so that the ends are reached too."""
     start = space.largest() if generator.random() < 0.5 else space.smallest()
     return space.mutate(start, generator, probability=float(generator.random()))
+
+
+def _transport(device: str, context: Context, store: ResultStore) -> Transport:
+    here = Device(name=THIS_MACHINE, transport="local")
+    found = here if device == THIS_MACHINE else Registry(store).get(device)
+    return transport_of(found, home=context.home, store=store)
+
+
+def _bundled(sketches: Sequence[Sketch]) -> Iterator[list[Sketch]]:
+    """Yield the sketches in order, as many at a time as go together."""
+    part: list[Sketch] = []
+    for one in sketches:
+        full = sum(other.size_bytes for other in part) + one.size_bytes > BUNDLE_BYTES
+        if part and (full or len(part) == BUNDLE_FILES):
+            yield part
+            part = []
+        part.append(one)
+    if part:
+        yield part

@@ -309,7 +309,9 @@ def _measured(
     if plan.transport is not None:
         options = JobOptions(**asked, mode=Choice.of(plan.mode), scenario=Choice.of(plan.scenario))
         job = job_for(target.file, options, artifact=target.artifact)
-        return plan.transport.run(job, target.file, say=context.say)
+        measured = plan.transport.run(job, target.file, say=context.say)
+        assert isinstance(measured, BenchmarkResult)
+        return measured
     return benchmark(
         target.file,
         **asked,

@@ -17,7 +17,7 @@ from edge_bench.choose.accuracy_fitting import (
     measure_held_out,
 )
 from edge_bench.choose.encoding import Encoding
-from edge_bench.choose.fitting import BASELINE, fit_predictor
+from edge_bench.choose.fitting import BASELINE, DEFAULT, fit_predictor
 from edge_bench.choose.pick import RUNTIMES
 from edge_bench.commands import Command, Context, Outcome, table
 from edge_bench.commands._surveying import Surveyed, draw, survey_networks
@@ -65,7 +65,7 @@ class Fit(Command):
         parser.add_argument("--threads", type=int, help="of latency (default: 1)")
         parser.add_argument(
             "--kind",
-            help="which predictor (default: non_negative for latency; for accuracy auto, the one that "
+            help="which predictor (default: corrected for latency; for accuracy auto, the one that "
             "errs least in cross-validation)",
         )
         parser.add_argument("--seed", type=int, default=SEED, help="draws the networks")
@@ -78,7 +78,7 @@ class Fit(Command):
 
 def _fit_latency(options: argparse.Namespace, context: Context) -> Outcome:
     nets, held_out = _or(options.nets, 48), _or(options.held_out, 24)
-    threads, kind = _or(options.threads, 1), _or(options.kind, "non_negative")
+    threads, kind = _or(options.threads, 1), _or(options.kind, DEFAULT)
     if nets < 8 or held_out < 4 or threads < 1:
         raise ConfigError("--nets must be 8 or more, --held-out 4 or more, --threads 1 or more")
     space = _space(options.run, context)

@@ -24,6 +24,7 @@ from edge_bench.records import (
     FittedPredictor,
     Metric,
     Subnet,
+    Survey,
 )
 from edge_bench.store import Record, ResultStore, document_of, schema_of
 
@@ -39,7 +40,7 @@ UNREAD = {"malformed": "not read", "without_latency": "without a latency", "repe
 UNREAD_SHOWN = 5
 # Of devices where one is unknown: an imported table brings a hundred.
 DEVICES_NAMED = 20
-Kind = Literal["result", "artifact", "subnet", "predictor", "accuracy_predictor"]
+Kind = Literal["result", "artifact", "subnet", "predictor", "accuracy_predictor", "survey"]
 Row = dict[str, Any]
 # What the table shows of each kind; the document and the exported file hold every column.
 COLUMNS: Mapping[str, str] = {
@@ -48,6 +49,7 @@ COLUMNS: Mapping[str, str] = {
     "subnet": "id run technique resolution blocks params macs metric",
     "predictor": "id kind device runtime threads precision networks mape within_10_percent spearman",
     "accuracy_predictor": "id kind run networks held_out_networks kendall spearman rmse_points",
+    "survey": "id device runtime threads space files created",
 }
 
 
@@ -233,6 +235,8 @@ def _records(store: ResultStore, kind: Kind, device: str | None) -> Sequence[Rec
         return store.predictors(device=device)
     if kind == "accuracy_predictor":
         return store.accuracy_predictors()
+    if kind == "survey":
+        return store.surveys(device=device)
     return store.artifacts() if kind == "artifact" else store.subnets()
 
 
@@ -267,6 +271,8 @@ def _row(record: Record, metrics: Mapping[str, Metric | None]) -> Row:
         return _predictor_row(record)
     if isinstance(record, FittedAccuracyPredictor):
         return _accuracy_predictor_row(record)
+    if isinstance(record, Survey):
+        return _survey_row(record)
     return _artifact_row(record) if isinstance(record, Artifact) else _subnet_row(record)
 
 
@@ -279,9 +285,14 @@ def _printable(row: Row) -> Row:
 
 
 def _check_device(store: ResultStore, kind: Kind, device: str) -> None:
-    if kind not in ("result", "predictor"):
+    if kind not in ("result", "predictor", "survey"):
         raise ConfigError(f"--device does not apply to {kind}s: they belong to no device")
-    stored = {one.device for one in store.results()} | {one.device for one in store.predictors()}
+    kept: list[BenchmarkResult | FittedPredictor | Survey] = [
+        *store.results(),
+        *store.predictors(),
+        *store.surveys(),
+    ]
+    stored = {one.device for one in kept}
     known = sorted(stored | set(device_profiles.names()))
     if device not in known:
         named = ", ".join(known[:DEVICES_NAMED])
@@ -354,6 +365,22 @@ def _predictor_row(predictor: FittedPredictor) -> Row:
         "baseline_mape": predictor.baseline.mape,
         "source": predictor.source,
         "created": predictor.created,
+    }
+
+
+def _survey_row(survey: Survey) -> Row:
+    latencies_ms = survey.latencies_ms.values()
+    return {
+        "id": survey.id,
+        "device": survey.device,
+        "runtime": survey.runtime,
+        "threads": survey.threads,
+        "space": survey.space,
+        "files": len(latencies_ms),
+        "least_ms": min(latencies_ms),
+        "most_ms": max(latencies_ms),
+        "digest": survey.digest,
+        "created": survey.created,
     }
 
 

@@ -16,9 +16,13 @@ from edge_bench.files import sha256_of
 from edge_bench.measure.modes import Mode
 from edge_bench.measure.onnx_file import survey_file
 from edge_bench.measure.scenarios import Scenario
-from edge_bench.records import Artifact, BenchmarkResult, Metric
+from edge_bench.records import Artifact, BenchmarkResult, Metric, Survey
 
 VERSION = 1
+# The first version that knows surveys: an older device is told to upgrade.
+SURVEY_VERSION = 2
+KNOWN_VERSION = SURVEY_VERSION
+Measured = BenchmarkResult | Survey
 MODES = "edge_bench.measure.modes"
 SCENARIOS = "edge_bench.measure.scenarios"
 V = TypeVar("V", Mode, Scenario)
@@ -72,8 +76,22 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SurveyOptions:
+    """How to visit the files of a bundle: what `measure.sandbox.survey` takes, by the same names.
+
+    `space` goes into the answer: which search space the files are of.
+    """
+
+    space: str
+    runtime: str
+    threads: int
+    rounds: int
+    round_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One file to measure once on one device, in one way.
+    """One file to measure once on one device, in one way; or with `SurveyOptions` a bundle of many.
 
     The file travels beside it and is known by `digest`, its SHA-256; a model of several files cannot
     travel. `artifact` is the stored artifact that the file is, if it is one.
@@ -86,7 +104,7 @@ class Job:
     model: str
     digest: str
     size_bytes: int
-    options: Options
+    options: Options | SurveyOptions
     artifact: Artifact | None = None
     version: int = VERSION
 
@@ -97,7 +115,7 @@ class Job:
             raise ConfigError(f"'{self.model[:80]}' is no name of a model file, such as model.onnx")
 
     @property
-    def work(self) -> tuple[str, Options]:
+    def work(self) -> tuple[str, Options | SurveyOptions]:
         """What makes two jobs the same work: the file and how it is measured."""
         return self.digest, self.options
 
@@ -132,7 +150,7 @@ class Report:
     id: str
     job: str
     lease: str
-    result: BenchmarkResult | None = None
+    result: Measured | None = None
     failure: Failure | None = None
 
     def __post_init__(self) -> None:
@@ -165,6 +183,18 @@ def job_for(model: Path, options: Options, *, artifact: Artifact | None = None) 
     )
 
 
+def survey_job(bundle: Path, options: SurveyOptions) -> Job:
+    """Return a new job for a bundle of model files (`devices/bundle.py`)."""
+    return Job(
+        id=str(uuid.uuid4()),
+        model=bundle.name,
+        digest=sha256_of(bundle),
+        size_bytes=bundle.stat().st_size,
+        options=options,
+        version=SURVEY_VERSION,
+    )
+
+
 def read_job(document: Any) -> Job:
     """Read a job that another machine wrote.
 
@@ -172,9 +202,9 @@ def read_job(document: Any) -> Job:
         ConfigError: it is no job, or one that a later edge-bench wrote.
     """
     version = document.get("version", VERSION) if isinstance(document, dict) else VERSION
-    if not isinstance(version, int) or version > VERSION:
+    if not isinstance(version, int) or version > KNOWN_VERSION:
         raise ConfigError(
-            f"the job is of version {version}; the edge-bench on this device knows version {VERSION}",
+            f"the job is of version {version}; the edge-bench on this device knows version {KNOWN_VERSION}",
             hint="pip install --upgrade edge-bench on the device",
         )
     return from_document(Job, document, where="job")

@@ -15,10 +15,9 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from edge_bench.devices.job import Failure, Job, Report
+from edge_bench.devices.job import Failure, Job, Measured, Report
 from edge_bench.documents import canonical_json, from_document
 from edge_bench.errors import ConfigError
-from edge_bench.records import BenchmarkResult
 from edge_bench.store import ResultStore
 
 # A heartbeat comes every third of it.
@@ -309,7 +308,7 @@ class JobQueue:
         return returned.rowcount
 
 
-def _check(device: str, digest: str, result: BenchmarkResult | None) -> None:
+def _check(device: str, digest: str, result: Measured | None) -> None:
     if result is None:
         return
     if result.device != device:

@@ -138,7 +138,8 @@ def survey(
         "rounds": rounds,
         "round_ms": round_ms,
     }
-    timeout_s = 120 + len(models) * (2 + rounds * round_ms / 100)
+    # A slow board may take a second a run, and runs each model at least five times a round.
+    timeout_s = 120 + len(models) * (2 + rounds * (5 + round_ms / 100))
     latencies: list[float] = run_job("survey", job, timeout_s=timeout_s).document["latencies_ms"]
     return latencies
 

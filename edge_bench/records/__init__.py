@@ -23,6 +23,7 @@ from edge_bench.records.result import (
     TimingBlock,
 )
 from edge_bench.records.subnet import Metric, Preprocessing, Subnet
+from edge_bench.records.survey import Survey
 
 __all__ = [
     "THIS_MACHINE",
@@ -50,6 +51,7 @@ __all__ = [
     "SearchSpace",
     "Stage",
     "Subnet",
+    "Survey",
     "TensorSpec",
     "TimingBlock",
     "macs_of",

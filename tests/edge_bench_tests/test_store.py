@@ -24,6 +24,7 @@ from edge_bench.records import (
     FittedAccuracyPredictor,
     FittedPredictor,
     HeldOut,
+    Survey,
     TimingBlock,
 )
 from edge_bench.store import KINDS, VERSION, ResultStore, document_of, schema_of
@@ -155,6 +156,20 @@ def accuracy_predictor(identity: str, run: str) -> FittedAccuracyPredictor:
         # Of what predicts every network alike there is no rank correlation.
         baselines={"mean": AccuracyErrors(networks=10, rmse_points=2.0)},
         cross_validated={"mean": errors},
+        created="2026-01-01T00:00:00+00:00",
+    )
+
+
+def survey(identity: str, device: str) -> Survey:
+    return Survey(
+        id=identity,
+        device=device,
+        digest="0" * 64,
+        space="lite-0",
+        runtime="onnxruntime",
+        threads=1,
+        latencies_ms={"0123456789ab": 1.5, "block-0123456789ab": 0.5},
+        environment={"cpu": "a CPU"},
         created="2026-01-01T00:00:00+00:00",
     )
 
@@ -387,7 +402,7 @@ def test_a_full_disk_refuses_in_one_line_and_keeps_what_was_there(home: Home) ->
 def test_raw_documents_are_as_stored_for_every_kind(home: Home) -> None:
     with ResultStore(home.store_url) as store:
         store.add(artifact("one"), result("two", "here"), predictor("three", "here"))
-        store.add(accuracy_predictor("four", "digits"))
+        store.add(accuracy_predictor("four", "digits"), survey("five", "here"))
         found = {kind: [one["id"] for one in store.documents(kind)] for kind in KINDS}
     assert found == {
         "subnet": [],
@@ -395,6 +410,7 @@ def test_raw_documents_are_as_stored_for_every_kind(home: Home) -> None:
         "result": ["two"],
         "predictor": ["three"],
         "accuracy_predictor": ["four"],
+        "survey": ["five"],
     }
 
 

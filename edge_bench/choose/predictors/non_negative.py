@@ -9,7 +9,7 @@ from edge_bench.choose.predictors import AdditivePredictor, Matrix
 
 
 class NonNegative(AdditivePredictor):
-    """The default. Prices that cannot be negative keep sums sensible outside the fitted networks."""
+    """Prices that cannot be negative keep sums sensible outside the fitted networks."""
 
     def solve(self, matrix: Matrix, latencies_ms: Matrix) -> Matrix:
         """Minimise the sum of squared relative errors under prices ≥ 0."""

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from edge_bench import variants
-from edge_bench.devices.job import Job
+from edge_bench.devices.job import Job, Measured
 from edge_bench.devices.registry import Device
 from edge_bench.files import Home
-from edge_bench.records import BenchmarkResult
 from edge_bench.store import ResultStore
 
 TRANSPORTS = "edge_bench.devices.transports"
@@ -41,8 +40,9 @@ class Transport(ABC):
         self.store = store
 
     @abstractmethod
-    def run(self, job: Job, model: Path, *, say: Callable[[str], None]) -> BenchmarkResult:
-        """Measure `model` on the device and return the whole record, kept under the device's name.
+    def run(self, job: Job, model: Path, *, say: Callable[[str], None]) -> Measured:
+        """Measure `model` on the device and return the whole record, kept under the device's name: a
+        `Survey` where the job is one.
 
         Adding the record to the store is left to the caller, and may be done twice: it is the same
         record. `say` is given what happens in the meantime, a line at a time.

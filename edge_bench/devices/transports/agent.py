@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_bench.devices.job import Job
+from edge_bench.devices.job import Job, Measured, SurveyOptions
 from edge_bench.devices.models import ModelCache
 from edge_bench.devices.queue import Entry, JobQueue
 from edge_bench.devices.registry import Registry
 from edge_bench.devices.transports import Reach, Transport
 from edge_bench.errors import ConfigError, DeviceUnreachable
-from edge_bench.records import BenchmarkResult
 
 # A device that polled within this time is there.
 SEEN_WITHIN_S = 60.0
@@ -25,7 +24,7 @@ class Agent(Transport):
     name = "agent"
     seen_within_s = SEEN_WITHIN_S
 
-    def run(self, job: Job, model: Path, *, say: Callable[[str], None]) -> BenchmarkResult:
+    def run(self, job: Job, model: Path, *, say: Callable[[str], None]) -> Measured:
         queue = JobQueue(self.store)
         outgoing = ModelCache.of_controller(self.home)
         outgoing.drop_all_but(queue.wanted())
@@ -40,7 +39,11 @@ class Agent(Transport):
             raise entry.failure.error()
         if entry.state == "cancelled":
             raise ConfigError(f"job '{job.id}' was cancelled")
-        return next(one for one in self.store.results(device=self.device.name) if one.id == entry.report)
+        surveyed = isinstance(job.options, SurveyOptions)
+        kept: list[Measured] = [
+            *(self.store.surveys if surveyed else self.store.results)(device=self.device.name)
+        ]
+        return next(one for one in kept if one.id == entry.report)
 
     def reach(self) -> Reach:
         age = self._unseen_s()

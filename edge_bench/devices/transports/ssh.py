@@ -13,11 +13,11 @@ from typing import Any
 import asyncssh
 
 from edge_bench.devices import remote
-from edge_bench.devices.job import Failure, Job
+from edge_bench.devices.job import Failure, Job, Measured, SurveyOptions
 from edge_bench.devices.transports import Reach, Transport
 from edge_bench.documents import canonical_json, from_document, to_document
 from edge_bench.errors import ConfigError, DeviceUnreachable, EdgeBenchError
-from edge_bench.records import BenchmarkResult
+from edge_bench.records import BenchmarkResult, Survey
 
 CONNECT_S = 10
 REACH_S = 5
@@ -38,7 +38,7 @@ class Ssh(Transport):
 
     name = "ssh"
 
-    def run(self, job: Job, model: Path, *, say: Callable[[str], None]) -> BenchmarkResult:
+    def run(self, job: Job, model: Path, *, say: Callable[[str], None]) -> Measured:
         return asyncio.run(self._measure(job, model, say))
 
     def reach(self) -> Reach:
@@ -50,7 +50,7 @@ class Ssh(Transport):
             return Reach(reachable=False, detail=error.message)
         return Reach(reachable=True, detail=f"edge-bench {told['edge_bench']}")
 
-    async def _measure(self, job: Job, model: Path, say: Callable[[str], None]) -> BenchmarkResult:
+    async def _measure(self, job: Job, model: Path, say: Callable[[str], None]) -> Measured:
         document = {"job": to_document(job), "device": self.device.name}
         async with self._connected(CONNECT_S) as connection:
             if not (await self._checked_greeting(connection, document))["has"]:
@@ -58,7 +58,8 @@ class Ssh(Transport):
                 await self._ask(connection, "put", document, send=model)
             say(f"running on '{self.device.name}': {job.model}")
             told = await self._ask(connection, "run", document, say=say)
-        result = from_document(BenchmarkResult, told["result"], where="result")
+        kind: type[Measured] = Survey if isinstance(job.options, SurveyOptions) else BenchmarkResult
+        result = from_document(kind, told["result"], where="result")
         if (result.device, result.digest) != (self.device.name, job.digest):
             raise DeviceUnreachable(f"'{self.device.name}' answered with the result of another job")
         return result

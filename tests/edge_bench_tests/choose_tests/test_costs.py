@@ -28,7 +28,7 @@ def encoding(request: pytest.FixtureRequest) -> Encoding:
     return Encoding(request.getfixturevalue(request.param))
 
 
-@pytest.fixture(scope="module", params=["non_negative", "ridge", "line"])
+@pytest.fixture(scope="module", params=["corrected", "non_negative", "ridge", "line"])
 def fitted(request: pytest.FixtureRequest, encoding: Encoding) -> FittedPredictor:
     """A predictor of each kind, fitted to latencies that have something of everything."""
     pytest.importorskip("edge_bench.choose.predictors." + request.param)

@@ -36,6 +36,7 @@ from edge_bench.records import (
     SearchSpace,
     Stage,
     Subnet,
+    Survey,
     TimingBlock,
 )
 from edge_bench.store import KINDS, VERSION, ResultStore
@@ -143,6 +144,20 @@ def predictor() -> FittedPredictor:
         held_out=held_out,
         baseline=held_out,
         created=CREATED,
+    )
+
+
+def survey() -> Survey:
+    return Survey(
+        id="survey",
+        device="pi",
+        digest="0" * 64,
+        space="lite-0",
+        runtime="onnxruntime",
+        threads=1,
+        latencies_ms={"0123456789ab": 1.5, "block-0123456789ab": 0.5},
+        environment={"cpu": "a CPU"},
+        created="2026-01-01T00:00:00+00:00",
     )
 
 
@@ -307,6 +322,7 @@ def test_a_line_of_json_is_a_whole_record_with_its_version_and_fits_the_printed_
         "subnet": subnet(),
         "predictor": predictor(),
         "accuracy_predictor": accuracy_predictor(),
+        "survey": survey(),
     }
     fill(home, kept[kind])
     assert main(["results", "export", str(tmp_path / "out.jsonl"), "--kind", kind]) == errors.OK

@@ -153,12 +153,12 @@ def test_a_job_of_a_later_edge_bench_fails_in_words(
     served.queue.add("pi", job)
     monkeypatch.undo()
     served.agent(token, device_home).run(once=True)
-    assert "knows version 1" in served.queue.entry(job.id).failure.message
+    assert "knows version 2" in served.queue.entry(job.id).failure.message
 
 
 def _later(given: object) -> Any:
     document = to_document(given)
-    return {**document, "version": 2} if isinstance(given, Job) else document
+    return {**document, "version": 3} if isinstance(given, Job) else document
 
 
 def test_a_result_that_could_not_be_sent_is_sent_after_a_restart(

@@ -76,6 +76,12 @@ def test_a_survey_gives_each_model_its_own_latency(tmp_path: Path) -> None:
     assert survey([], runtime="scripted") == []
 
 
+def test_a_survey_takes_off_the_time_in_which_other_work_had_the_cpu(tmp_path: Path) -> None:
+    file = tmp_path / "disturbed.scripted"
+    file.write_text(json.dumps({"latencies_ms": [4.0, 2.0], "off_cpu": [0.75, 0.5]}), encoding="utf-8")
+    assert survey([file], runtime="scripted", rounds=1) == [1.0]
+
+
 def test_a_survey_of_real_files_answers_in_milliseconds(tiny_onnx: Path) -> None:
     latencies = survey([tiny_onnx, tiny_onnx], runtime="onnxruntime", rounds=2, round_ms=2)
     assert all(0 < latency < 100 for latency in latencies)

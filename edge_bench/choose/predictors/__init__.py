@@ -110,9 +110,9 @@ class RelativePredictor(LatencyPredictor):
     """A predictor whose interval is a share of the latency, found by leaving out what was fitted.
 
     It reaches as far as 90 % of the relative errors that cross-validation in `folds` made, on a
-    logarithmic scale and the same in both directions, with the correction for a finite sample that makes it hold nine
-    of ten unseen networks on average: the ceil(0.9 (n + 1))-th smallest of n errors (split conformal
-    prediction over folds: Vovk, *Cross-conformal predictors*, 2015). A variant fills in `learn`,
+    logarithmic scale and the same in both directions, with the correction for a finite sample that makes
+    it hold nine of ten unseen networks on average: the ceil(0.9 (n + 1))-th smallest of n errors (split
+    conformal prediction over folds: Vovk, *Cross-conformal predictors*, 2015). A variant fills in `learn`,
     `estimate`, `learned` and `load`.
     """
 

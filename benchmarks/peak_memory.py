@@ -75,9 +75,7 @@ def main() -> int:
         unlike = [one for one in published if one.runtime == runtime]
         if unlike:
             predicted = np.array([peak_memory(fitted, one.footprint).peak_mb for one in unlike])
-            mean = float(np.mean([one.peak_mb for one in everything]))
-            plain = {"mean peak": np.full(len(unlike), mean)}
-            groups[f"published, {runtime}"] = _judged(unlike, predicted, plain)
+            groups[f"published, {runtime}"] = _judged(unlike, predicted, _guesses(everything, unlike))
             errors.append(_errors(unlike, predicted))
     sizes = _exported(options.home) if options.home else []
     sizes = sizes or [(one.size_bytes, one.predicted_size) for one in untrained if one.predicted_size]
@@ -157,16 +155,19 @@ def _left_out(seen: Sequence[Weighed]) -> Floats:
 
 
 def _plain(seen: Sequence[Weighed]) -> dict[str, Floats]:
-    """Return the guesses that know nothing of activations, each network left out in turn."""
+    """Return the plain guesses for each network, fitted on the others."""
+    guesses = [_guesses([*seen[:place], *seen[place + 1 :]], [one]) for place, one in enumerate(seen)]
+    return {name: np.concatenate([one[name] for one in guesses]) for name in guesses[0]}
+
+
+def _guesses(seen: Sequence[Weighed], unseen: Sequence[Weighed]) -> dict[str, Floats]:
+    """Return guesses that know nothing of activations, fitted on the networks `seen`."""
     peaks = np.array([one.peak_mb for one in seen])
-    lines, means = [], []
-    sizes = np.array([one.size_bytes for one in seen], np.float64)
-    for place in range(len(seen)):
-        others = np.arange(len(seen)) != place
-        slope, start = np.polyfit(sizes[others], peaks[others], 1)
-        lines.append(slope * sizes[place] + start)
-        means.append(peaks[others].mean())
-    return {"mean peak": np.array(means), "line through the file's size": np.array(lines)}
+    slope, start = np.polyfit([one.size_bytes for one in seen], peaks, 1)
+    return {
+        "mean peak": np.full(len(unseen), peaks.mean()),
+        "line through the file's size": slope * np.array([one.size_bytes for one in unseen]) + start,
+    }
 
 
 def _errors(seen: Sequence[Weighed], predicted: Floats) -> Floats:

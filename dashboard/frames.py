@@ -200,6 +200,8 @@ def _empty(column: pd.Series[Any]) -> bool:
 
 def _row(candidate: Candidate) -> dict[str, object]:
     size, macs, test = candidate.size_bytes, candidate.macs, candidate.test_metric
+    # A row says once whether it is predicted: a peak that is, stands in no row that is not.
+    peak = candidate.peak_memory_mb if candidate.memory_source == candidate.source else None
     return {
         "id": identity(candidate),
         "name": candidate.name,
@@ -215,7 +217,7 @@ def _row(candidate: Candidate) -> dict[str, object]:
         "low_ms": candidate.latency_low_ms,
         "high_ms": candidate.latency_high_ms,
         "size_mb": math.nan if size is None else size / 1e6,
-        "peak_memory_mb": math.nan if candidate.peak_memory_mb is None else candidate.peak_memory_mb,
+        "peak_memory_mb": math.nan if peak is None else peak,
         "mmacs": math.nan if macs is None else macs / 1e6,
         "source": candidate.source,
         "origin": candidate.origin,

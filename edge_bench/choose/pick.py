@@ -195,6 +195,7 @@ def _memory(
         "peak_memory_low_mb": told.low_mb,
         "peak_memory_high_mb": told.high_mb,
         "memory_source": "predicted",
+        "memory_warning": told.warning,
     }
 
 
@@ -335,7 +336,8 @@ def _room(chosen: Candidate, budget: Budget) -> list[str]:
         doubt = ", which is more than allowed" if high > budget.max_peak_memory_mb else ""
         told.append(
             f"Its peak memory of {chosen.peak_memory_mb:.4g} MB is predicted, not measured: "
-            f"{low:.4g} to {high:.4g} MB{doubt}."
+            f"{low:.4g} to {high:.4g} MB{doubt}"
+            + (f"; {chosen.memory_warning}." if chosen.memory_warning else ".")
         )
     return told
 

@@ -37,16 +37,24 @@ PRESETS = get_args(choosing.Preset)
 class Pick(Command):
     """Decides on the selection split and tells the accuracy on the test split.
 
-    Latencies are measured ones where there are, else predicted. A pick that has no file yet is
-    exported first.
+    Latencies, sizes and peaks of memory are measured ones where there are, else predicted. A pick that
+    has no file yet is exported first.
     """
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--device", default=THIS_MACHINE, help=f"default: {THIS_MACHINE}")
         parser.add_argument("--max-latency-ms", type=float, metavar="MS", help="budget for the median")
-        parser.add_argument("--max-size-mb", type=float, metavar="MB", help="budget for the file")
         parser.add_argument(
-            "--max-peak-memory-mb", type=float, metavar="MB", help="budget for memory, where it is measured"
+            "--max-size-mb",
+            type=float,
+            metavar="MB",
+            help="budget for the file; predicted where there is none yet",
+        )
+        parser.add_argument(
+            "--max-peak-memory-mb",
+            type=float,
+            metavar="MB",
+            help="budget for the whole process, as measured, else as predicted",
         )
         parser.add_argument(
             "--preset",
@@ -89,7 +97,7 @@ class Pick(Command):
         }
         files = _write(folder.absolute(), picked, known, document, context)
         document["files"] = [str(file) for file in files]
-        return Outcome(document=document, text=_text(picked, files))
+        return Outcome(document=document, text=_text(picked, budget, files))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +232,7 @@ def _positive(name: str, value: float | None) -> float | None:
     return value
 
 
-def _text(picked: choosing.Pick, files: Sequence[Path]) -> str:
+def _text(picked: choosing.Pick, budget: Budget, files: Sequence[Path]) -> str:
     lines = [f"Picked {picked.recommended.name}"]
     lines += [f"  · {reason}" for reason in picked.reasons]
     if picked.alternatives:
@@ -234,9 +242,26 @@ def _text(picked: choosing.Pick, files: Sequence[Path]) -> str:
                 "selection": choosing.told_quality(one),
                 "median ms": one.latency_ms,
                 "": one.source,
+                **_room(one, budget),
             }
             for one in picked.alternatives
         ]
         lines.append(table(shown))
     lines += ["Files:", *(f"  {file}" for file in files)]
     return "\n".join(lines)
+
+
+def _room(one: Candidate, budget: Budget) -> dict[str, str | None]:
+    """Return what a candidate takes of each limit on size and memory, marked where it is predicted."""
+    told = {}
+    if budget.max_size_mb is not None:
+        told["size MB"] = _marked(one.size_bytes and one.size_bytes / 1e6, one.size_source)
+    if budget.max_peak_memory_mb is not None:
+        told["peak MB"] = _marked(one.peak_memory_mb, one.memory_source)
+    return told
+
+
+def _marked(value: float | None, source: str | None) -> str | None:
+    if value is None:
+        return None
+    return f"{value:.4g}{' (predicted)' if source == 'predicted' else ''}"

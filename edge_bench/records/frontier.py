@@ -20,7 +20,8 @@ class Candidate:
     are of. Latency is the median in ms; where its `source` is "imported", `origin` measured it, not
     edge-bench, and told it as its `latency_is`. `size_source` says whether there is a file of that size,
     `memory_source` where the peak comes from; of a predicted one `peak_memory_low_mb` and
-    `peak_memory_high_mb` are its 90 % interval.
+    `peak_memory_high_mb` are its 90 % interval, and `memory_warning` is not empty where the model is larger
+    than those that were weighed.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Candidate:
     peak_memory_low_mb: float | None = None
     peak_memory_high_mb: float | None = None
     memory_source: Source | None = None
+    memory_warning: str = ""
     macs: int | None = None
     verdict: str = ""
     warning: str = ""

@@ -15,6 +15,7 @@ from edge_bench.records import (
     BenchmarkResult,
     Budget,
     Candidate,
+    FittedMemory,
     FittedPredictor,
     Frontier,
     Subnet,
@@ -24,6 +25,8 @@ from edge_bench.records.frontier import Source
 Preset = Literal["accuracy", "balanced", "speed"]
 RUNTIMES: Mapping[str, str] = {"onnx": "onnxruntime", "tflite": "litert"}
 ALTERNATIVES = 5
+# A runtime, or a runtime and a search space.
+_Weighed = str | tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +61,14 @@ def candidates(
     measured = newest_results(results, device)
     alike = [one for one in predictors if one.device == device and one.threads == 1]
     fitted = {(one.runtime, one.precision, one.space): one for one in alike}
-    found = [_of_file(file, by_id.get(file.subnet or ""), measured, fitted, device) for file in files]
+    weighed = {one.runtime: one.memory for one in alike if one.memory}
+    weighed |= {(one.runtime, one.space): one.memory for one in alike if one.memory}
+    found = [
+        _of_file(file, by_id.get(file.subnet or ""), measured, fitted, weighed, device) for file in files
+    ]
     exported = {(file.subnet, file.format) for file in files if file.precision == "fp32"}
     found += [
-        _of_subnet(subnet, form, fitted, device)
+        _of_subnet(subnet, form, fitted, weighed, device)
         for subnet in by_id.values()
         for form in RUNTIMES
         if (subnet.id, form) not in exported
@@ -139,6 +146,7 @@ def _of_file(
     subnet: Subnet | None,
     measured: Mapping[str, BenchmarkResult],
     fitted: Mapping[tuple[str, str, str], FittedPredictor],
+    weighed: Mapping[_Weighed, FittedMemory],
     device: str,
 ) -> Candidate | None:
     metric = artifact.metric("selection") or (subnet.metric("selection") if subnet else None)
@@ -171,7 +179,7 @@ def _of_file(
         latency_high_ms=latency[2],
         source=_source(result),
         size_bytes=artifact.size_bytes,
-        **_memory(result, known, subnet, artifact.precision),
+        **_memory(result, runtime, weighed, subnet, artifact.precision),
         macs=subnet.macs if subnet else artifact.macs,
         verdict=result.verdict if result else "",
         warning=warning,
@@ -182,14 +190,24 @@ def _of_file(
 
 
 def _memory(
-    result: BenchmarkResult | None, known: FittedPredictor | None, subnet: Subnet | None, precision: str
+    result: BenchmarkResult | None,
+    runtime: str,
+    weighed: Mapping[_Weighed, FittedMemory],
+    subnet: Subnet | None,
+    precision: str,
 ) -> dict[str, Any]:
-    """Return a candidate's peak memory: measured or imported, else predicted where peaks were fitted."""
+    """Return a candidate's peak memory: measured or imported, else predicted where peaks were fitted.
+
+    What was weighed in the same search space comes first, but any in the runtime will do.
+    """
     if result and result.peak_memory_mb is not None:
         return {"peak_memory_mb": result.peak_memory_mb, "memory_source": _source(result)}
-    if not known or not known.memory or not subnet:
+    if subnet is None:
         return {}
-    told = peak_memory(known.memory, footprint(subnet.space, subnet.arch, precision=precision))
+    known = weighed.get((runtime, space_key(subnet.space))) or weighed.get(runtime)
+    if known is None:
+        return {}
+    told = peak_memory(known, footprint(subnet.space, subnet.arch, precision=precision))
     return {
         "peak_memory_mb": told.peak_mb,
         "peak_memory_low_mb": told.low_mb,
@@ -214,6 +232,7 @@ def _of_subnet(
     subnet: Subnet,
     form: str,
     fitted: Mapping[tuple[str, str, str], FittedPredictor],
+    weighed: Mapping[_Weighed, FittedMemory],
     device: str,
 ) -> Candidate | None:
     metric = subnet.metric("selection")
@@ -238,7 +257,7 @@ def _of_subnet(
         source="predicted",
         size_bytes=file_bytes(subnet.space, subnet.arch, form=form),
         size_source="predicted",
-        **_memory(None, known, subnet, "fp32"),
+        **_memory(None, RUNTIMES[form], weighed, subnet, "fp32"),
         macs=subnet.macs,
         warning=prediction.warning,
         data=data_name(subnet.data),
@@ -264,14 +283,18 @@ def _spent(one: Candidate, budget: Budget) -> list[tuple[str, str, float, float]
     size_mb = None if one.size_bytes is None else one.size_bytes / 1e6
     rows = (
         ("latency", "ms", one.latency_ms, budget.max_latency_ms),
-        ("size", "MB", size_mb, budget.max_size_mb),
-        ("peak memory", "MB", one.peak_memory_mb, budget.max_peak_memory_mb),
+        (_marked("size", one.size_source), "MB", size_mb, budget.max_size_mb),
+        (_marked("peak memory", one.memory_source), "MB", one.peak_memory_mb, budget.max_peak_memory_mb),
     )
     return [
         (what, unit, cost, limit)
         for what, unit, cost, limit in rows
         if cost is not None and limit is not None
     ]
+
+
+def _marked(what: str, source: Source | None) -> str:
+    return f"predicted {what}" if source == "predicted" else what
 
 
 def _reasons(

@@ -89,6 +89,14 @@ def test_each_step_answers_with_the_fields_that_scripts_rely_on(job: dict[str, d
     assert candidate["metric"]["value"] == best
 
 
+def test_peaks_that_fit_predicts_are_those_that_bench_measures(job: dict[str, dict[str, Any]]) -> None:
+    weighed = {one["runtime"]: one["memory"] for one in job["fit"]["predictors"]}
+    for result in job["bench"]["results"]:
+        # These networks take some kilobytes.
+        assert result["peak_memory_mb"] == pytest.approx(weighed[result["runtime"]]["base_mb"], rel=0.1)
+    assert job["pick"]["candidate"]["memory_source"] == "measured"
+
+
 def test_the_picked_script_classifies_an_image_as_often_right_as_was_told(
     job: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:

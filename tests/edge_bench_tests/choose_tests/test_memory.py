@@ -131,6 +131,18 @@ def test_a_measured_peak_and_the_size_of_a_file_come_before_predicted_ones(
     assert (other.size_source, other.memory_source) == ("measured", "predicted")
 
 
+def test_what_another_predictor_weighed_in_the_runtime_will_do(
+    lite: SearchSpace, subnet: Make, predictor: MakePredictor
+) -> None:
+    of_blocks = replace(predictor(), id="blocks", unit="block", space="", memory=fitted(base=90.0))
+    own = replace(predictor(), id="own", memory=fitted(base=70.0))
+    small = subnet(lite.smallest())
+    [one] = candidates([small], [], [], [predictor(), of_blocks], device=DEVICE)
+    [other] = candidates([small], [], [], [own, of_blocks], device=DEVICE)
+    assert one.peak_memory_mb and other.peak_memory_mb
+    assert one.peak_memory_mb - other.peak_memory_mb == pytest.approx(20)
+
+
 def test_limits_hold_for_what_is_predicted(
     lite: SearchSpace, subnet: Make, predictor: MakePredictor
 ) -> None:

@@ -61,7 +61,7 @@ def candidates(
     measured = newest_results(results, device)
     alike = [one for one in predictors if one.device == device and one.threads == 1]
     fitted = {(one.runtime, one.precision, one.space): one for one in alike}
-    weighed = {one.runtime: one.memory for one in alike if one.memory}
+    weighed: dict[_Weighed, FittedMemory] = {one.runtime: one.memory for one in alike if one.memory}
     weighed |= {(one.runtime, one.space): one.memory for one in alike if one.memory}
     found = [
         _of_file(file, by_id.get(file.subnet or ""), measured, fitted, weighed, device) for file in files

@@ -14,7 +14,7 @@ from edge_bench.choose.predictors.ridge import Ridge
 
 class RemainderPredictor(RelativePredictor):
     """Ridge prices times e to the remainder. The remainder is learnt from prices that had not seen the row,
-    in folds, since with many features prices follow the noise of the rows they are fitted on.
+    since with many features prices follow the noise of the rows they are fitted on.
 
     `least_rows` is how many there must be to learn a remainder from.
     """
@@ -42,11 +42,12 @@ class RemainderPredictor(RelativePredictor):
     def learn(self, values: Matrix, latencies_ms: Matrix) -> None:
         # Prices may be negative; half of the least latency is where they are no longer believed.
         self._floor_ms = float(latencies_ms.min()) / 2
-        if len(values) >= self.least_rows:
-            self.learn_remainder(values, latencies_ms, self._unseen(values, latencies_ms))
-        else:
-            self.forget_remainder()
         self._prices.learn(values, latencies_ms)
+        if len(values) < self.least_rows:
+            self.forget_remainder()
+            return
+        priced_ms = np.maximum(self._prices.unseen(values, latencies_ms), self._floor_ms)
+        self.learn_remainder(values, latencies_ms, priced_ms)
 
     def estimate(self, values: Matrix) -> Matrix:
         priced = self._priced(values)
@@ -63,11 +64,3 @@ class RemainderPredictor(RelativePredictor):
     def _priced(self, values: Matrix) -> Matrix:
         found: Matrix = np.maximum(self._prices.estimate(values), self._floor_ms)
         return found
-
-    def _unseen(self, values: Matrix, latencies_ms: Matrix) -> Matrix:
-        priced = np.empty(len(values))
-        for fold in range(self.folds):
-            left_out = np.arange(len(values)) % self.folds == fold
-            self._prices.learn(values[~left_out], latencies_ms[~left_out])
-            priced[left_out] = self._priced(values[left_out])
-        return priced

@@ -22,6 +22,7 @@ class GradientBoosting(RemainderPredictor):
     slow spells of a machine do not draw it away. Under 100 networks it is ridge: trees would fit noise.
     """
 
+    folds: ClassVar[int] = 3
     least_rows: ClassVar[int] = 100
 
     def learn_remainder(self, values: Matrix, latencies_ms: Matrix, priced_ms: Matrix) -> None:

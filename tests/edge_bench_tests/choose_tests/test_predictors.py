@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import sklearn.linear_model
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 
 from edge_bench.choose.predictors import FeatureTable, LatencyPredictor, Matrix
@@ -131,3 +132,17 @@ def test_other_features_are_refused(seen: FeatureTable) -> None:
     predictor = GaussianProcess().fit(seen, bent_ms(seen))
     with pytest.raises(NotFittedError, match="'macs' is not given"):
         predictor.predict(FeatureTable(names=("area",), values=np.ones((1, 1))))
+
+
+def test_a_row_is_priced_by_the_others_as_if_it_had_not_been_there() -> None:
+    given, generator = table(40), np.random.default_rng(3)
+    latencies = (given.values @ [1.0, 0.5, 2.0]) * generator.lognormal(0, 0.1, 40)
+    ridge = Ridge()
+    ridge.learn(given.values, latencies)
+    unseen = ridge.unseen(given.values, latencies)
+    others = np.arange(40) != 7
+    scale = np.abs(given.values).max(axis=0)
+    matrix = np.hstack([given.values / scale, np.ones((40, 1))])
+    model = sklearn.linear_model.Ridge(alpha=ridge.penalty, fit_intercept=False)
+    model.fit(matrix[others] / latencies[others, None], np.ones(39))
+    assert unseen[7] == pytest.approx(float(matrix[7] @ model.coef_))

@@ -17,9 +17,18 @@ from edge_bench.choose.accuracy_fitting import (
     measure_held_out,
 )
 from edge_bench.choose.encoding import Encoding
+from edge_bench.choose.features import features
 from edge_bench.choose.fitting import BASELINE, DEFAULT, fit_predictor
 from edge_bench.choose.pick import RUNTIMES
+from edge_bench.choose.predictors import FeatureTable
+from edge_bench.choose.table_fitting import Parted
 from edge_bench.commands import Command, Context, Outcome, table
+from edge_bench.commands._fit_tables import (
+    add_table_arguments,
+    compared,
+    comparison_text,
+    fit_from_table,
+)
 from edge_bench.commands._surveying import Surveyed, draw, survey_networks
 from edge_bench.commands._weighing import weigh_networks
 from edge_bench.commands.export import chosen, subnets_of
@@ -69,10 +78,13 @@ class Fit(Command):
             "errs least in cross-validation)",
         )
         parser.add_argument("--seed", type=int, default=SEED, help="draws the networks")
+        add_table_arguments(parser)
 
     def run(self, options: argparse.Namespace, context: Context) -> Outcome:
         if options.what == "accuracy":
             return _fit_accuracy(options, context)
+        if options.from_table:
+            return fit_from_table(options, context)
         return _fit_latency(options, context)
 
 
@@ -110,6 +122,14 @@ def _fit_latency(options: argparse.Namespace, context: Context) -> Outcome:
         with context.store() as store:
             store.add(fitted)
         rows.append(_row(fitted, surveyed))
+        if options.compare:
+            parted = Parted(
+                seen=FeatureTable.of([features(space, arch) for arch in drawn.fitted]),
+                seen_ms=np.array(surveyed.latencies_ms[: len(drawn.fitted)]),
+                unseen=FeatureTable.of([features(space, arch) for arch in drawn.held_out]),
+                unseen_ms=np.array(surveyed.latencies_ms[len(drawn.fitted) :]),
+            )
+            rows[-1]["compared"] = compared(parted, context)
     return Outcome(document={"predictors": rows}, text=_text(rows))
 
 
@@ -119,9 +139,10 @@ def _fit_accuracy(options: argparse.Namespace, context: Context) -> Outcome:
     from supernet.run import find_run
     from supernet.trained import TrainedRun, newest_run
 
-    for option in ("threads", "runtimes"):
+    for option in ("threads", "runtimes", "from_table", "device"):
         if getattr(options, option) is not None:
-            raise ConfigError(f"--{option} does not apply to accuracy: it is the same on every device")
+            name = option.replace("_", "-")
+            raise ConfigError(f"--{name} does not apply to accuracy: it is the same on every device")
     nets, held_out, kind = _or(options.nets, 300), _or(options.held_out, 100), _or(options.kind, AUTO)
     folder = find_run(options.run, context.home) if options.run else newest_run(context.home)
     trained = TrainedRun.open(folder)
@@ -256,7 +277,16 @@ def _text(rows: Sequence[dict[str, Any]]) -> str:
         f"Latency on this machine, predicted for whole networks that were not used to fit\n{table(shown)}\n"
         f"Repeated measurements of a network differed by {100 * spread:.1f} % (90 % of them by less).\n"
         f"{_memory_text(rows)}"
+        f"{_comparisons_text(rows)}"
         "next: edge-bench pick --device this-machine --max-latency-ms 2"
+    )
+
+
+def _comparisons_text(rows: Sequence[dict[str, Any]]) -> str:
+    return "".join(
+        f"Every predictor on the same networks in {row['runtime']}\n{comparison_text(row['compared'])}\n"
+        for row in rows
+        if "compared" in row
     )
 
 

@@ -115,15 +115,15 @@ class Surveyor:
         self._seconds = 0.0
         self._visited = 0
 
-    def recall(self) -> int:
-        """Take what was visited here in the last day as visited; return how many names that is."""
+    def recall(self, *, within: timedelta = KEPT_FOR) -> int:
+        """Take what was visited here lately as visited; return how many names that is."""
         for survey in self._store.surveys(device=self._transport.device.name):
             alike = (survey.space, survey.runtime, survey.threads) == (
                 self._space,
                 self._runtime,
                 self._threads,
             )
-            if alike and datetime.now(UTC) - datetime.fromisoformat(survey.created) < KEPT_FOR:
+            if alike and datetime.now(UTC) - datetime.fromisoformat(survey.created) < within:
                 self._take(survey)
         return len(self.visits)
 

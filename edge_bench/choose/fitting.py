@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_bench import variants
-from edge_bench.choose.features import SHAPE, block_features, blocks, features
-from edge_bench.choose.predictors import FeatureTable, LatencyPredictor, Predictions
+from edge_bench.choose.features import SHAPE, block_features, features, part_features
+from edge_bench.choose.features import blocks as blocks_of
+from edge_bench.choose.predictors import BlockLearner, FeatureTable, LatencyPredictor, Predictions
 from edge_bench.documents import digest
 from edge_bench.errors import NotFittedError
-from edge_bench.records import ArchConfig, FittedPredictor, HeldOut, Prediction, SearchSpace, operators
+from edge_bench.records import (
+    ArchConfig,
+    FittedPredictor,
+    HeldOut,
+    Operator,
+    Prediction,
+    SearchSpace,
+    operators,
+)
 from edge_bench.statistics import kendall, relative_errors, spearman
 from edge_bench.store import now
 
 PREDICTORS = "edge_bench.choose.predictors"
 BASELINE = "line"
 DEFAULT = "corrected"
+
+
+@dataclass(frozen=True)
+class MeasuredBlock:
+    """A block of operators and the latency in ms of a file that holds nothing else."""
+
+    operators: tuple[Operator, ...]
+    latency_ms: float
 
 
 def fit_predictor(
@@ -34,6 +51,7 @@ def fit_predictor(
     held_out_archs: Sequence[ArchConfig],
     held_out_latencies_ms: Sequence[float],
     precision: str = "fp32",
+    blocks: Sequence[MeasuredBlock] = (),
 ) -> FittedPredictor:
     """Fit the predictor `kind` and the baseline on the same networks, and judge both on others.
 
@@ -41,6 +59,7 @@ def fit_predictor(
         space: the search space of all the networks.
         archs: the networks to fit on, with their latencies in ms.
         held_out_archs: networks that are in no way used to fit, with their latencies in ms.
+        blocks: blocks measured alone, for a predictor that can use them.
 
     Raises:
         UnknownVariant: no predictor of that kind.
@@ -50,7 +69,14 @@ def fit_predictor(
         raise ValueError("a held-out network is among the fitted ones")
     seen = FeatureTable.of([features(space, arch) for arch in archs])
     unseen = FeatureTable.of([features(space, arch) for arch in held_out_archs])
-    predictor = _load(kind)().fit(seen, latencies_ms)
+    predictor = _load(kind)()
+    method = f"{kind} on {len(archs)} whole networks"
+    if blocks and isinstance(predictor, BlockLearner):
+        predictor.beside(_table_of_blocks(blocks, seen.names), [one.latency_ms for one in blocks])
+    predictor.fit(seen, latencies_ms)
+    if blocks and isinstance(predictor, BlockLearner):
+        helped = "" if predictor.uses_blocks else ", which did not help and are left out"
+        method += f" and {len(blocks)} blocks measured alone{helped}"
     baseline = _load(BASELINE)().fit(seen, latencies_ms)
     return FittedPredictor(
         id=f"{device}-{runtime}-{threads}-{precision}-{space_key(space)}-{kind}",
@@ -66,8 +92,14 @@ def fit_predictor(
         held_out=judge(predictor.predict(unseen), held_out_latencies_ms),
         baseline=judge(baseline.predict(unseen), held_out_latencies_ms),
         created=now(),
-        method=f"{kind} on {len(archs)} whole networks",
+        method=method,
     )
+
+
+def _table_of_blocks(blocks: Sequence[MeasuredBlock], names: Sequence[str]) -> FeatureTable:
+    """Return the features of blocks in the columns of networks."""
+    rows = [part_features(one.operators) for one in blocks]
+    return FeatureTable.of([{name: row.get(name, 0.0) for name in names} for row in rows])
 
 
 def validity(seen: FeatureTable) -> dict[str, tuple[float, float]]:
@@ -110,7 +142,7 @@ def predict(fitted: FittedPredictor, space: SearchSpace, arch: ArchConfig) -> Pr
         seen = FeatureTable.of([features(space, arch)])
         (prediction,) = open_predictor(fitted).predict(seen)
     else:
-        seen = FeatureTable.of([block_features(block) for block in blocks(operators(space, arch))])
+        seen = FeatureTable.of([block_features(block) for block in blocks_of(operators(space, arch))])
         priced = open_predictor(fitted).predict(seen)
         prediction = Prediction(
             latency_ms=float(priced.latency_ms.sum()),

@@ -152,13 +152,17 @@ class RelativePredictor(LatencyPredictor):
         """Return the features that are used, of those there are: all but those that tell blocks apart."""
         return [name for name in names if not name.startswith(SHAPE)]
 
+    def used(self, table: FeatureTable) -> tuple[str, ...]:
+        """Return those of the chosen features that are not 0 everywhere."""
+        wanted = self.chosen(table.names)
+        columns = zip(wanted, table.columns(wanted).T, strict=True)
+        return tuple(name for name, one in columns if one.any())
+
     def fit(self, table: FeatureTable, latencies_ms: npt.ArrayLike) -> Self:
         latencies = np.asarray(latencies_ms, np.float64)
         if len(table) != len(latencies) or len(table) < 2:
             raise ValueError(f"{len(table)} networks and {len(latencies)} latencies; at least 2 of each")
-        wanted = self.chosen(table.names)
-        given = table.columns(wanted)
-        self._names = tuple(name for name, one in zip(wanted, given.T, strict=True) if one.any())
+        self._names = self.used(table)
         values = table.columns(self._names)
         self._ratios = self.settle(values, latencies)
         return self
@@ -242,3 +246,16 @@ class AdditivePredictor(RelativePredictor):
     def load(self, learned: Mapping[str, Any]) -> None:
         self._prices = np.array(learned["prices_ms"], np.float64)
         self._overhead_ms = float(learned["overhead_ms"])
+
+
+class BlockLearner(AdditivePredictor):
+    """An additive predictor that learns from blocks measured alone too, where that helps."""
+
+    @abstractmethod
+    def beside(self, blocks: FeatureTable, latencies_ms: npt.ArrayLike) -> Self:
+        """Take blocks measured alone, with the features of networks, for the next fit."""
+
+    @property
+    @abstractmethod
+    def uses_blocks(self) -> bool:
+        """Whether the fit found that they help to tell networks."""

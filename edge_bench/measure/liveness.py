@@ -65,28 +65,33 @@ def peak_live_bytes(graph: Graph) -> int:
         owner = shared.get(name, name)
         # A quantized tensor and its real values are one buffer where runtimes fuse them: the smaller.
         size[owner] = min(count, size.get(owner, count))
-    held = {shared.get(name, name) for name in graph.inputs} & size.keys()
-    kept = frozenset(held)
-    live = sum(size[name] for name in held)
-    peak = live
+    ending: dict[int, list[str]] = {}
+    for name, place in last.items():
+        ending.setdefault(place, []).append(name)
+    kept = {shared.get(name, name) for name in graph.inputs} & size.keys()
+    held = set(kept)
+    live = peak = sum(size[name] for name in held)
     for place, step in enumerate(graph.steps):
-        written = {shared.get(name, name) for name in step.outputs} & size.keys() - held
-        ending = {name for name in held if last.get(name, -1) <= place}
-        over = ending - kept if step.operator in ELEMENTWISE else set()
+        # Never over all that is held: a graph may hold a million tensors.
+        read = {shared.get(name, name) for name in step.inputs}
+        written = {shared.get(name, name) for name in step.outputs}
+        written = {name for name in written if name in size and name not in held}
+        taken = _written_over(step, {name for name in read if name in held and name not in kept})
         for name in written:
-            taken = next((one for one in over if size[one] == size[name]), None)
-            if taken is not None:
-                over.discard(taken)
-                ending.discard(taken)
-                held.discard(taken)
-            else:
-                live += size[name]
+            over = next((one for one in taken if last[one] == place and size[one] == size[name]), None)
+            live += 0 if over else size[name]
+            held.discard(over or "")
             held.add(name)
         peak = max(peak, live)
-        ending |= {name for name in written if last.get(name, -1) <= place}
-        live -= sum(size[name] for name in ending)
-        held -= ending
+        ended = held.intersection(ending.get(place, ())) | {name for name in written if name not in last}
+        live -= sum(size[name] for name in ended)
+        held -= ended
     return peak
+
+
+def _written_over(step: Step, read: set[str]) -> set[str]:
+    """Return what an operator may write its one output over, of what it reads."""
+    return read if step.operator in ELEMENTWISE and len(step.outputs) == 1 else set()
 
 
 def _views(graph: Graph) -> dict[str, str]:

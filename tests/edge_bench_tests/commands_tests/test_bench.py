@@ -374,3 +374,16 @@ def test_a_table_fits_the_terminal_and_keeps_what_matters(
     assert all(len(line) <= columns for line in drawn.splitlines())
     # The name alone may be folded.
     assert sum("clean" in line for line in drawn.splitlines()) == 1
+
+
+def test_a_profiled_bench_tells_what_of_the_peak_is_the_models(
+    home: Home, tiny_onnx: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["bench", str(tiny_onnx), "--max-seconds", "0.2", "--quiet"]
+    assert main([*words, "--profile", "--json"]) == 0
+    assert told(capsys)["results"][0]["footprint"] == {"weights_bytes": 48, "activations_bytes": 28}
+    (profiled,) = results(home)
+    (line,) = _bench_report.weighed(profiled)
+    assert "at the peak: weights 4.8e-05 MB, activations 2.8e-05 MB, Python and the runtime" in line
+    assert main([*words, "--json"]) == 0
+    assert told(capsys)["results"][0]["footprint"] is None

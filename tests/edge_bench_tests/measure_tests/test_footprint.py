@@ -67,6 +67,14 @@ def test_the_peak_lies_between_the_largest_tensor_and_all_of_them(sizes: list[in
     assert told == max(one + other for one, other in zip(sizes, sizes[1:], strict=False))
 
 
+def test_a_graph_made_to_keep_a_reader_busy_is_read_in_time_that_grows_with_its_size() -> None:
+    count = 30_000
+    wide = [Step("relu", ["x"], [f"t{place}"]) for place in range(count)]
+    wide.append(Step("add", [f"t{place}" for place in range(count)], ["y"]))
+    sizes = {f"t{place}": 4 for place in range(count)}
+    assert peak_live_bytes(graph(wide, x=4, y=8, **sizes)) == 4 * count + 8
+
+
 @pytest.fixture(scope="module")
 def lite() -> SearchSpace:
     return LiteAt32().build(input_channels=3, classes=10)

@@ -29,7 +29,8 @@ class Space(ABC):
 class NasBench201(Space):
     """Cells of six edges between four nodes: on 32 px, three stages of five cells each (Dong & Yang, 2020).
 
-    An edge is alive where a path leads from the input over it to the output and no `none` cuts it.
+    An edge is alive where a path leads from the input over it to the output and no `none` cuts it, and
+    it is used where one leads from it to the output: what is not used, a converter may leave out.
     """
 
     name = "nasbench201"
@@ -67,6 +68,10 @@ class NasBench201(Space):
         living = [operation for operation, lives in zip(chosen, alive, strict=True) if lives]
         for choice in self.choices[1:]:
             found[f"live_count.{choice}"] = living.count(choice)
+        used = self._used(chosen)
+        using = [operation for operation, there in zip(chosen, used, strict=True) if there]
+        for choice in self.choices[1:]:
+            found[f"used_count.{choice}"] = using.count(choice)
         found["connected"] = float(any(alive))
         found["depth"] = self._depth(chosen, alive)
         found[MACS] = self.fixed_macs + sum(self.macs.get(one, 0) for one in chosen)
@@ -88,15 +93,20 @@ class NasBench201(Space):
         return [operation for operation, _ in told]
 
     def _alive(self, chosen: Sequence[str]) -> list[bool]:
-        from_input, to_output = {0}, {3}
-        there = [edge for edge, operation in zip(self.edges, chosen, strict=True) if operation != "none"]
-        for source, target in there:
-            if source in from_input:
+        from_input = {0}
+        for (source, target), operation in zip(self.edges, chosen, strict=True):
+            if operation != "none" and source in from_input:
                 from_input.add(target)
-        for source, target in reversed(there):
-            if target in to_output:
+        used = self._used(chosen)
+        return [there and source in from_input for there, (source, _) in zip(used, self.edges, strict=True)]
+
+    def _used(self, chosen: Sequence[str]) -> list[bool]:
+        to_output = {3}
+        there = list(zip(self.edges, chosen, strict=True))
+        for (source, target), operation in reversed(there):
+            if operation != "none" and target in to_output:
                 to_output.add(source)
-        return [edge in there and edge[0] in from_input and edge[1] in to_output for edge in self.edges]
+        return [operation != "none" and target in to_output for (_, target), operation in there]
 
     def _depth(self, chosen: Sequence[str], alive: Sequence[bool]) -> int:
         """Return the most convolutions and poolings that one path from input to output runs through."""

@@ -78,6 +78,10 @@ def test_only_edges_on_a_way_from_input_to_output_are_alive(tmp_path: Path) -> N
     assert value(table, "count.nor_conv_3x3") == 2
     assert value(table, "live_count.nor_conv_3x3") == 0
     assert value(table, "live_count.nor_conv_1x1") == 1
+    # Both lead to the output, whatever they are fed, and what ends in node 1 does not.
+    assert value(table, "used_count.nor_conv_3x3") == 2
+    assert value(table, "used_count.nor_conv_1x1") == 1
+    assert value(table, "used_count.nor_conv_3x3", 1) == 2
     assert value(table, "edge_0_2.live_nor_conv_1x1") == 1
     assert value(table, "depth") == 1
     assert (value(table, "connected"), value(table, "connected", 1)) == (1, 1)

@@ -238,13 +238,17 @@ def _hover(row: Any) -> str:
     lines = [
         f"<b>{html.escape(row.name)}</b>",
         f"{html.escape(row.kind)} · {html.escape(row.runtime)} · "
-        f"{row.threads} thread{'s' if row.threads > 1 else ''}",
+        + (
+            "unknown threads"
+            if not row.threads
+            else f"{row.threads} thread{'s' if row.threads > 1 else ''}"
+        ),
         f"{html.escape(name)} {quality_text(name, row.metric)} (selection)"
         + ("" if math.isnan(row.test) else f", {quality_text(name, row.test)} (test)"),
         f"{milliseconds(row.latency_ms)} "
         + (
             f"imported: measured by {html.escape(row.origin)}, not here"
-            if row.origin
+            if row.source == "imported"
             else f"{row.source} [{milliseconds(row.low_ms)} – {milliseconds(row.high_ms)}]"
         ),
     ]

@@ -1,5 +1,6 @@
-"""Devices: facts with their source, one TOML file each."""
+"""Devices: facts with their source, one TOML file each, and the predictors that come with them."""
 
+from device_profiles.fitted import predicted_devices, predictor_documents
 from device_profiles.profile import (
     DeviceProfile,
     Fact,
@@ -20,4 +21,6 @@ __all__ = [
     "UnknownDevice",
     "load",
     "names",
+    "predicted_devices",
+    "predictor_documents",
 ]

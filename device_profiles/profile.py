@@ -16,7 +16,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 FOLDER = Path(__file__).parent / "devices"
 V = TypeVar("V")
-LatencySource = Literal["measured", "predicted", "published", "none"]
+LatencySource = Literal["measured", "predicted", "imported", "published", "none"]
 
 
 class ProfileError(Exception):
@@ -47,16 +47,19 @@ class Published:
 class DeviceProfile:
     """A device. A fact that no source tells is None.
 
-    `latency_source` says where the latencies that edge-bench gives for it come from; "none" where
-    it gives none. With `read_here` the device is the machine that edge-bench runs on: the file
-    holds no facts, they are read on the spot. `ram_mb` counts millions of bytes; `runtimes` and
-    `threads` are those that its latencies were measured with.
+    `latency_source` says where the latencies that edge-bench gives for it come from: "imported" are
+    those of whole models, "published" those that only networks of other search spaces have, "none" where
+    it gives none. `reported_as` are the names that published tables and other programs give it. With
+    `read_here` the device is the machine that edge-bench runs on: the file holds no facts, they are read
+    on the spot. `ram_mb` counts millions of bytes; `runtimes`, `threads` and `batches` (images at once)
+    are those that its latencies were measured with.
     """
 
     id: str
     name: str
     latency_source: LatencySource
     read_here: bool = False
+    reported_as: tuple[str, ...] = ()
     soc: Fact[str] | None = None
     cpu: Fact[str] | None = None
     isa: Fact[str] | None = None
@@ -65,6 +68,7 @@ class DeviceProfile:
     accelerator: Fact[str] | None = None
     runtimes: Fact[tuple[str, ...]] | None = None
     threads: Fact[tuple[int, ...]] | None = None
+    batches: Fact[tuple[int, ...]] | None = None
     published: tuple[Published, ...] = ()
 
     def facts(self) -> dict[str, Fact[Any]]:

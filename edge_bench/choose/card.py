@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge_bench.choose.pick import Pick, told_quality
+from edge_bench.choose.pick import Pick, told_quality, told_threads
 from edge_bench.errors import NoCandidate
 from edge_bench.records import Artifact, BenchmarkResult, Candidate, Metric, Preprocessing, Subnet
 
@@ -61,9 +61,10 @@ def _metrics(metrics: Sequence[Metric]) -> str:
 def _speed(chosen: Candidate, result: BenchmarkResult | None) -> str:
     span = f"{chosen.latency_ms:.4g} ms ({chosen.latency_low_ms:.4g} to {chosen.latency_high_ms:.4g})"
     version = f" {result.runtime_version}" if result else ""
-    how = f"{chosen.runtime}{version}, {chosen.threads} thread{'s' if chosen.threads > 1 else ''}, batch 1"
+    how = f"{chosen.runtime}{version}, {told_threads(chosen.threads)}, batch 1"
     if result is None:
         told = f" Mind: it lies {chosen.warning}." if chosen.warning else ""
+        told += f" The predictor was fitted on measurements by {chosen.origin}." if chosen.origin else ""
         return (
             f"Median latency **predicted**, not measured: {span} on {chosen.device}, {how}; the interval "
             f"holds 90 % of networks like this one.{told}{_predicted_memory(chosen)}"

@@ -22,6 +22,20 @@ MACS = "macs"
 SHAPE = "block "
 BLOCK_KINDS = ("convolution", "inverted_residual", "pointwise", "global_pool", "linear")
 
+# What makes a block, of `block_features`; the rest of them says its kind or follows from these.
+BLOCK_SHAPE = (
+    "input_size",
+    "output_size",
+    "input_channels",
+    "mid_channels",
+    "output_channels",
+    "kernel",
+    "stride",
+    "squeezed_channels",
+    "residual",
+    "h_swish",
+)
+
 
 def features(space: SearchSpace, arch: ArchConfig) -> dict[str, float]:
     """Return names to numbers, the same names for every architecture of a space.

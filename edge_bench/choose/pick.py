@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from edge_bench.choose.fitting import predict, space_key
+from edge_bench.choose.fitting import space_key
 from edge_bench.choose.memory import file_bytes, footprint, peak_memory
+from edge_bench.choose.shipped import answering, foretold, published_by
 from edge_bench.data import data_name
 from edge_bench.errors import NoCandidate
 from edge_bench.records import (
@@ -52,15 +53,15 @@ def candidates(
     where peaks were measured to fit it.
 
     Latency is measured where the file has a result there, else imported where somebody else measured
-    it, else predicted where a predictor of the device, runtime and search space exists, all of one
-    thread; what has none is left out. The metric is the file's own where there is a file, else the
-    subnet's; a file made elsewhere is one of them once its quality was measured.
+    it, else predicted where a predictor of the device answers (`choose.shipped.answering`). Measured is of
+    one thread; a prediction tells its own. What has neither is left out. The metric is the file's own where
+    there is a file, else the subnet's; a file made elsewhere is one of them once its quality was measured.
     """
     by_id = {subnet.id: subnet for subnet in subnets}
     files = list(artifacts)
     measured = newest_results(results, device)
-    alike = [one for one in predictors if one.device == device and one.threads == 1]
-    fitted = {(one.runtime, one.precision, one.space): one for one in alike}
+    fitted = [one for one in predictors if one.device == device]
+    alike = [one for one in fitted if one.threads == 1]
     weighed: dict[_Weighed, FittedMemory] = {one.runtime: one.memory for one in alike if one.memory}
     weighed |= {(one.runtime, one.space): one.memory for one in alike if one.memory}
     found = [
@@ -100,6 +101,13 @@ def pick(candidates: Sequence[Candidate], budget: Budget, *, preset: Preset = "a
         alternatives=tuple(sorted(others[:ALTERNATIVES], key=lambda one: one.latency_ms)),
         reasons=tuple(_reasons(chosen, fitting, list(candidates), budget, preset)),
     )
+
+
+def told_threads(threads: int) -> str:
+    """Return a number of threads for people; 0 is one that no source tells."""
+    if not threads:
+        return "a number of threads that its source does not tell"
+    return f"{threads} thread{'s' if threads > 1 else ''}"
 
 
 def told_quality(candidate: Candidate) -> str:
@@ -145,7 +153,7 @@ def _of_file(
     artifact: Artifact,
     subnet: Subnet | None,
     measured: Mapping[str, BenchmarkResult],
-    fitted: Mapping[tuple[str, str, str], FittedPredictor],
+    fitted: Sequence[FittedPredictor],
     weighed: Mapping[_Weighed, FittedMemory],
     device: str,
 ) -> Candidate | None:
@@ -154,15 +162,16 @@ def _of_file(
         return None
     result = measured.get(artifact.id)
     runtime, warning = result.runtime if result else RUNTIMES[artifact.format], ""
-    known = fitted.get((runtime, artifact.precision, space_key(subnet.space))) if subnet else None
     if result is not None:
         latency = result.p50_bounds_ms
+        threads, origin = 1, "" if result.measured_here else result.origin
     else:
+        known = subnet and _answering(fitted, subnet, runtime, artifact.precision)
         if not subnet or not known:
             return None
-        prediction = predict(known, subnet.space, subnet.arch)
+        prediction = foretold(known, subnet.space, subnet.arch, runtime=runtime)
         latency = (prediction.latency_ms, prediction.low_ms, prediction.high_ms)
-        warning = prediction.warning
+        threads, warning, origin = known.threads, prediction.warning, published_by(known)
     return Candidate(
         name=artifact.name,
         subnet=artifact.subnet,
@@ -171,7 +180,7 @@ def _of_file(
         precision=artifact.precision,
         device=device,
         runtime=runtime,
-        threads=1,
+        threads=threads,
         metric=metric,
         test_metric=artifact.metric("test"),
         latency_ms=latency[0],
@@ -184,7 +193,7 @@ def _of_file(
         verdict=result.verdict if result else "",
         warning=warning,
         data=_data_of(artifact, subnet),
-        origin=result.origin if result and not result.measured_here else "",
+        origin=origin,
         latency_is=result.p50_is if result else "median",
     )
 
@@ -231,15 +240,15 @@ def _data_of(artifact: Artifact, subnet: Subnet | None) -> str:
 def _of_subnet(
     subnet: Subnet,
     form: str,
-    fitted: Mapping[tuple[str, str, str], FittedPredictor],
+    fitted: Sequence[FittedPredictor],
     weighed: Mapping[_Weighed, FittedMemory],
     device: str,
 ) -> Candidate | None:
     metric = subnet.metric("selection")
-    known = fitted.get((RUNTIMES[form], "fp32", space_key(subnet.space)))
+    known = _answering(fitted, subnet, RUNTIMES[form], "fp32")
     if metric is None or known is None:
         return None
-    prediction = predict(known, subnet.space, subnet.arch)
+    prediction = foretold(known, subnet.space, subnet.arch, runtime=RUNTIMES[form])
     return Candidate(
         name=f"{subnet.id}-{form}-fp32",
         subnet=subnet.id,
@@ -261,7 +270,14 @@ def _of_subnet(
         macs=subnet.macs,
         warning=prediction.warning,
         data=data_name(subnet.data),
+        origin=published_by(known),
     )
+
+
+def _answering(
+    fitted: Sequence[FittedPredictor], subnet: Subnet, runtime: str, precision: str
+) -> FittedPredictor | None:
+    return answering(fitted, subnet.space, [subnet.arch], runtime=runtime, precision=precision)
 
 
 def _nearest_miss(candidates: Sequence[Candidate], budget: Budget) -> tuple[str]:
@@ -333,6 +349,11 @@ def _reasons(
             f"Its latency of {chosen.latency_ms:.4g} ms ({span}) is predicted, not measured"
             + (f"; it lies {chosen.warning}." if chosen.warning else ".")
         )
+        if chosen.origin:
+            reasons.append(
+                f"The predictor was fitted on what others measured, with {told_threads(chosen.threads)}: "
+                f"{chosen.origin}."
+            )
     reasons += _room(chosen, budget)
     beaten = sum(chosen.dominates(one) for one in everything)
     if beaten:

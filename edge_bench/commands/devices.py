@@ -12,18 +12,34 @@ from typing import Any
 
 import device_profiles
 from device_profiles import DeviceProfile, ProfileError
+from edge_bench.choose.pick import told_threads
+from edge_bench.choose.shipped import UNTOLD, shipped
 from edge_bench.commands import Command, Context, Outcome, table
+from edge_bench.commands.fit import predictor_row
 from edge_bench.devices.queue import LEASE_S, JobQueue
 from edge_bench.devices.registry import Device, Registry, new_token
 from edge_bench.devices.transports import Reach, transport_of
 from edge_bench.documents import to_document
 from edge_bench.errors import ConfigError, MissingExtra
 from edge_bench.measure.environment import fingerprint
+from edge_bench.records import FittedPredictor
 from edge_bench.store import ResultStore
 
 READ_HERE = "read on the spot"
-# What `list` shows, by the name that a device file and the fingerprint of a machine each give it.
-COLUMNS = {"cpu": "cpu", "cores": "cores", "ram_mb": "memory_mb"}
+LEGEND = (
+    "predicted: networks of any space, from what others measured (batch N: N images)",
+    "error:     mean on whole networks that were not used to fit, or * on blocks",
+    "imported:  whole models, by edge-bench import",
+    "published: networks of other search spaces only",
+)
+RANGES = {
+    "input_size": "maps of side",
+    "input_channels": "channels",
+    "mid_channels": "middle channels",
+    "kernel": "kernel",
+    "squeezed_channels": "squeezed channels",
+    "h_swish": "h-swish",
+}
 PORT = 8642
 # Which options belong to which action; given with another one they are refused.
 OPTIONS: Mapping[str, tuple[str, ...]] = {
@@ -97,9 +113,7 @@ def _check(options: argparse.Namespace) -> None:
 
 def _list(options: argparse.Namespace, context: Context) -> Outcome:
     profiles = [_load(name) for name in device_profiles.names()]
-    rows = [
-        {"id": one.id, "name": one.name, **_columns(one), "latencies": _source(one)} for one in profiles
-    ]
+    rows = [_listed(one) for one in profiles]
     own = _own(context)
     document = {"devices": [_document(one) for one in profiles], "own": own}
     shown = [
@@ -113,8 +127,35 @@ def _list(options: argparse.Namespace, context: Context) -> Outcome:
         }
         for one in own
     ]
-    parts = [table(rows), *([table(shown)] if shown else []), "next: edge-bench devices show ID"]
+    parts = [
+        table(rows),
+        *LEGEND,
+        *([table(shown)] if shown else []),
+        "next: edge-bench devices show ID, or edge-bench pick --device ID",
+    ]
     return Outcome(document=document, text="\n".join(parts))
+
+
+def _listed(profile: DeviceProfile) -> dict[str, Any]:
+    """Return a row of the list; of several predictors the one that answers for single images."""
+    answers = shipped(profile.id)
+    single = [one for one in answers if one.batch == 1]
+    told = _source(profile)
+    if answers and not single:
+        told = f"batch {answers[0].batch}"
+    best = min(single or answers, key=lambda one: one.held_out.mape, default=None)
+    return {
+        "id": profile.id,
+        "name": profile.name,
+        "latencies": told,
+        "error": _error(best) if best else None,
+    }
+
+
+def _error(fitted: FittedPredictor) -> str:
+    percent = 100 * fitted.held_out.mape
+    mark = "*" if fitted.held_out_unit == "block" else ""
+    return f"{percent:.1f} %{mark}" if percent < 10 else f"{percent:.0f} %{mark}"
 
 
 def _own(context: Context) -> list[dict[str, Any]]:
@@ -293,8 +334,41 @@ def _show(name: str | None) -> Outcome:
     ]
     lines = [f"{profile.name} ({profile.id}); latencies: {_source(profile)}"]
     lines += [table(rows)] if rows else ["  no fact with a source is known"]
+    for fitted in shipped(profile.id):
+        lines += _fitted_lines(fitted)
+    if profile.reported_as:
+        lines.append(f"reported as: {', '.join(profile.reported_as)}")
     lines += [f"published: {one.what}\n  {one.source}" for one in profile.published]
     return Outcome(document={"device": document}, text="\n".join(lines))
+
+
+def _fitted_lines(fitted: FittedPredictor) -> list[str]:
+    """Return what is told of a predictor that comes with a device."""
+    errors, unit = fitted.held_out, f"{fitted.held_out_unit}s"
+    runtime = "a runtime that is not told" if fitted.runtime == UNTOLD else fitted.runtime
+    images = "1 image" if fitted.batch == 1 else f"{fitted.batch} images"
+    held = f"; 90 % interval holds {100 * errors.coverage:.0f} %" if errors.coverage is not None else ""
+    return [
+        f"predictor: {fitted.id}",
+        f"  for {images} at once, {fitted.precision}, {runtime}, {told_threads(fitted.threads)}",
+        f"  fitted: {fitted.method}",
+        f"  error on {errors.networks} {unit} held out: MAPE {100 * errors.mape:.1f} %, within ±10 % "
+        f"{100 * errors.within_10_percent:.0f} %, Spearman {errors.spearman:.3f}{held}",
+        f"  a price of MACs alone: MAPE {100 * fitted.baseline.mape:.1f} %",
+        f"  range: {_range(fitted)}",
+        f"  source: {fitted.source}",
+    ]
+
+
+def _range(fitted: FittedPredictor) -> str:
+    """Return the range of the inverted residuals that were measured, and what else was."""
+    kinds = {name.partition(".")[0] for name in fitted.validity}
+    told = []
+    for feature, words in RANGES.items():
+        low, high = fitted.validity.get(f"inverted_residual.{feature}", (0.0, 0.0))
+        told.append(f"{words} {low:g}" if low == high else f"{words} {low:g} to {high:g}")
+    others = sorted(kind.replace("_", " ") for kind in kinds - {"inverted_residual"})
+    return f"inverted residuals of {', '.join(told)}; besides them {', '.join(others)}"
 
 
 def _load(name: str) -> DeviceProfile:
@@ -316,16 +390,10 @@ def _document(profile: DeviceProfile) -> dict[str, Any]:
         "latency_source": profile.latency_source,
         "read_here": profile.read_here,
         "facts": facts,
+        "reported_as": list(profile.reported_as),
         "published": to_document(profile.published),
+        "predictors": [predictor_row(fitted) for fitted in shipped(profile.id)],
     }
-
-
-def _columns(profile: DeviceProfile) -> dict[str, Any]:
-    if profile.read_here:
-        here = fingerprint()
-        return {name: here[key] for name, key in COLUMNS.items()}
-    facts = profile.facts()
-    return {name: facts[name].value if name in facts else None for name in COLUMNS}
 
 
 def _source(profile: DeviceProfile) -> str:

@@ -11,8 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+import device_profiles
+from device_profiles import ProfileError
 from edge_bench.choose import pick as choosing
 from edge_bench.choose.card import model_card, seen
+from edge_bench.choose.shipped import shipped
 from edge_bench.choose.snippet import run_script
 from edge_bench.commands import Command, Context, Outcome, table
 from edge_bench.commands.export import export_subnets, subnets_of
@@ -120,6 +123,7 @@ class _Known:
         with context.store() as store:
             subnets, artifacts = store.subnets(), store.artifacts()
             results, predictors = store.results(), store.predictors()
+        predictors = [*shipped(device), *predictors]
         strangers = [artifact for artifact in artifacts if artifact.subnet is None]
         judged = [artifact for artifact in strangers if artifact.data]
         alike = [one for one in subnets if data in (None, data_name(one.data))]
@@ -130,15 +134,9 @@ class _Known:
         of_run = subnets_of(alike, run) if alike or run else []
         told = data or data_name(of_run[-1].data if of_run else judged[-1].data or {})
         fitting = [one.id for one in judged if data_name(one.data or {}) == told]
-        devices = sorted(
-            {THIS_MACHINE} | {one.device for one in results} | {one.device for one in predictors}
-        )
-        if device not in devices:
-            raise ConfigError(
-                f"nothing is known of latencies on device '{device}'. Known: {', '.join(devices)}."
-                f"{did_you_mean(device, devices)}",
-                hint="edge-bench devices list",
-            )
+        own = {THIS_MACHINE} | {one.device for one in results} | {one.device for one in predictors}
+        if device not in own:
+            raise _unknown(device, sorted(own))
         ids = {subnet.id for subnet in of_run}
         return cls(
             device=device,
@@ -155,6 +153,13 @@ class _Known:
             self.subnets, self.artifacts, self.results, self.predictors, device=self.device
         )
         if not found:
+            batches = sorted({one.batch for one in self.predictors})
+            if batches and 1 not in batches:
+                raise NoCandidate(
+                    f"on '{self.device}' latency is predicted for {batches[0]} images at once, and files "
+                    "run with one",
+                    hint=f"edge-bench devices show {self.device}",
+                )
             raise NoCandidate(
                 f"no latency is known on '{self.device}': nothing is measured and nothing is predicted",
                 hint="edge-bench bench --all, or edge-bench fit",
@@ -163,6 +168,29 @@ class _Known:
 
     def subnet(self, identity: str | None) -> Subnet | None:
         return next((subnet for subnet in self.subnets if subnet.id == identity), None)
+
+
+def _unknown(device: str, own: Sequence[str]) -> ConfigError:
+    """Return the error for a device of which no latency is known, be it a known device or none."""
+    predicted = device_profiles.predicted_devices()
+    if device in device_profiles.names():
+        return ConfigError(
+            f"no latency of networks of ours is known on '{device}'; it is known by {len(predicted)} other "
+            f"devices, such as {', '.join(predicted[:3])}",
+            hint=f"edge-bench devices show {device}",
+        )
+    near = did_you_mean(device, own)
+    try:
+        device_profiles.load(device)
+    except ProfileError as error:
+        # Device names are abbreviated boldly, and the profiles know how.
+        _, found, name = str(error).partition(" Did you mean")
+        near = near or found + name
+    return ConfigError(
+        f"nothing is known of latencies on device '{device}'. Known: {', '.join(own)}, and "
+        f"{len(predicted)} that come with edge-bench.{near}",
+        hint="edge-bench devices list",
+    )
 
 
 def _export(candidate: Candidate, known: _Known, context: Context) -> None:
@@ -241,6 +269,8 @@ def _text(picked: choosing.Pick, budget: Budget, files: Sequence[Path]) -> str:
                 "alternative": one.name,
                 "selection": choosing.told_quality(one),
                 "median ms": one.latency_ms,
+                "from": one.latency_low_ms,
+                "to": one.latency_high_ms,
                 "": one.source,
                 **_room(one, budget),
             }

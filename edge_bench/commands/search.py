@@ -15,9 +15,9 @@ import numpy as np
 from edge_bench.choose.accuracy_fitting import open_accuracy_predictor
 from edge_bench.choose.costs import BlockTable, latency_table, macs_table, peak_memory_table, size_table
 from edge_bench.choose.encoding import Encoding, Rows
-from edge_bench.choose.fitting import space_key
-from edge_bench.choose.pick import RUNTIMES, newest_results
+from edge_bench.choose.pick import RUNTIMES, newest_results, told_threads
 from edge_bench.choose.search import Found, Limit, Problem, nearest, search
+from edge_bench.choose.shipped import answering, foretold, published_by, shipped
 from edge_bench.commands import Command, Context, Outcome, table
 from edge_bench.commands.bench import bench_artifacts
 from edge_bench.commands.export import chosen, export_subnets
@@ -181,21 +181,15 @@ class _Asked:
                 f"no accuracy predictor was fitted for run '{run}'",
                 hint=f"edge-bench fit accuracy --run {run}",
             )
-        wanted = (runtime, "fp32", 1, space_key(space))
-        fitting = [
-            one for one in latencies if (one.runtime, one.precision, one.threads, one.space) == wanted
-        ]
-        if budgets["latency_ms"] is not None and not fitting:
-            raise NotFittedError(
-                f"no latency predictor of device '{device}' and runtime '{runtime}' was fitted for the "
-                f"space of run '{run}'",
-                hint=f"edge-bench fit --run {run} --runtimes {runtime}, "
-                "or give --max-macs-m instead of --max-latency-ms",
-            )
+        ends = [space.smallest(), space.largest()]
+        known = [*shipped(device), *latencies]
+        latency = answering(known, space, ends, runtime=runtime)
+        if budgets["latency_ms"] is not None and latency is None:
+            raise _no_latency(known, run, device, runtime)
         encoding = Encoding(space)
         tables = [macs_table(encoding), size_table(encoding), peak_memory_table(encoding)]
-        if fitting:
-            tables.append(latency_table(encoding, fitting[-1]))
+        if latency:
+            tables.append(latency_table(encoding, latency))
         given = {name: limit for name, limit in budgets.items() if limit is not None}
         return cls(
             run=run,
@@ -203,7 +197,7 @@ class _Asked:
             device=device,
             runtime=runtime,
             accuracy=accuracies[-1],
-            latency=fitting[-1] if fitting else None,
+            latency=latency,
             tables={one.name: one for one in tables},
             given=given,
             budgets=given,
@@ -340,6 +334,18 @@ class _Asked:
         )
 
 
+def _no_latency(known: Sequence[FittedPredictor], run: str, device: str, runtime: str) -> NotFittedError:
+    others = sorted({one.runtime for one in known if one.batch == 1} & set(RUNTIMES.values()))
+    hint = f"edge-bench fit --run {run} --runtimes {runtime}"
+    if device != THIS_MACHINE and others:
+        hint = f"--runtime {others[0]}"
+    return NotFittedError(
+        f"no latency predictor of device '{device}' and runtime '{runtime}' was fitted for the "
+        f"space of run '{run}'",
+        hint=f"{hint}, or give --max-macs-m instead of --max-latency-ms",
+    )
+
+
 def _budget(spent: Spent, given: float | None) -> float | None:
     if given is None:
         return None
@@ -389,6 +395,21 @@ def _outcome(asked: _Asked, found: Found, measured: Sequence[_Candidate]) -> Out
         "front": front,
     }
     return Outcome(document=document, text=_text(asked, found, ordered))
+
+
+def _of_latency(asked: _Asked, best: _Candidate) -> list[str]:
+    """Say who measured what latencies are predicted from, where that was not here."""
+    fitted = asked.latency
+    if fitted is None or not published_by(fitted):
+        return []
+    told = foretold(fitted, asked.encoding.space, best.arch, runtime=asked.runtime)
+    lines = [
+        f"Latency on {asked.device} is predicted for {told_threads(fitted.threads)}, from what others "
+        f"measured: {fitted.source}.",
+        f"Of the best: {told.latency_ms:.4g} ms, 9 times of 10 between {told.low_ms:.4g} and "
+        f"{told.high_ms:.4g}.",
+    ]
+    return [*lines, f"Mind: it lies {told.warning}."] if told.warning else lines
 
 
 def _front(asked: _Asked, found: Found) -> list[dict[str, Any]]:
@@ -452,6 +473,7 @@ def _text(asked: _Asked, found: Found, ordered: Sequence[_Candidate]) -> str:
         f"({exact}).",
         f"Accuracy is that on the selection split; the predictor errs by "
         f"{asked.accuracy.held_out.rmse_points:.2f} points on networks it was not fitted on.",
+        *_of_latency(asked, ordered[0]),
         table(shown),
         f"Best measured: {ordered[0].subnet.id}",
         f"next: edge-bench pick --run {asked.run} --device {asked.device}",

@@ -18,10 +18,11 @@ class Candidate:
     `artifact` is None while the file has not been exported. `metric` is on the selection split, on
     which choices are made; `test_metric` is what is told; `data` is what people call the data both
     are of. Latency is the median in ms; where its `source` is "imported", `origin` measured it, not
-    edge-bench, and told it as its `latency_is`. `size_source` says whether there is a file of that size,
-    `memory_source` where the peak comes from; of a predicted one `peak_memory_low_mb` and
-    `peak_memory_high_mb` are its 90 % interval, and `memory_warning` is not empty where the model is larger
-    than those that were weighed.
+    edge-bench, and told it as its `latency_is`; where it is "predicted" from what others published,
+    `origin` is those. `threads` is 0 where a predictor's source does not tell them. `size_source` says
+    whether there is a file of that size, `memory_source` where the peak comes from; of a predicted one
+    `peak_memory_low_mb` and `peak_memory_high_mb` are its 90 % interval, and `memory_warning` is not empty
+    where the model is larger than those that were weighed.
     """
 
     name: str

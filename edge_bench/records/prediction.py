@@ -11,7 +11,7 @@ from edge_bench.records.subnet import Split
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOut:
-    """Errors on whole networks that were not used to fit. Shares and MAPE are fractions.
+    """Errors on whole networks, or on blocks, that were not used to fit. Shares and MAPE are fractions.
 
     `coverage` is the share of measured latencies inside the predicted interval.
     """
@@ -55,7 +55,9 @@ class FittedPredictor:
     by one, the network costs their sum, and it holds for any `space`, which is then empty.
 
     `method` says in words how it was fitted, `source` who measured, where and when: for published
-    measurements their citation. `batch` is the number of images a latency is of.
+    measurements their citation. `batch` is the number of images a latency is of. `threads` is 0 where the
+    source does not tell them. `held_out_unit` says what `held_out` counts: a predictor of blocks may be
+    judged on whole networks or, where none was measured, on blocks.
     """
 
     id: str
@@ -76,6 +78,7 @@ class FittedPredictor:
     batch: int = 1
     method: str = ""
     memory: FittedMemory | None = None
+    held_out_unit: Literal["network", "block"] = "network"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,7 @@ class MeasuredTable:
         facts: by device, what the source says of the measurements: runtime, batch, threads.
         citation: who measured and published it, and where it lies.
         malformed: rows that are not here because they could not be read.
+        blocks: of whole networks whose blocks the source tells: a table of blocks for each row.
     """
 
     space: str
@@ -54,6 +55,7 @@ class MeasuredTable:
     citation: str
     facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     malformed: tuple[Malformed, ...] = ()
+    blocks: tuple[FeatureTable, ...] = ()
 
     def measured_on(self, device: str) -> tuple[FeatureTable, Matrix]:
         """Return the rows that `device` has a latency of, and those latencies in ms.

@@ -228,6 +228,16 @@ class OnceForAll(Space):
         found["operators"] = len(listed)
         return _notation(arch), found
 
+    def arch_of(self, key: str) -> ArchConfig:
+        """Return the architecture that a key of the table names; see `_notation`."""
+        resolution, _, told = key.partition("/")
+        blocks = []
+        for stage, of_stage in enumerate(told.split(",")):
+            for number, block in enumerate(of_stage.split()):
+                kernel, expand = map(int, block.split("."))
+                blocks.append(Block(source=4 * stage + number, kernel=kernel, expand=expand))
+        return ArchConfig(space=OFA.name, resolution=int(resolution), blocks=tuple(blocks))
+
     def _arch(self, row: Mapping[str, Any]) -> ArchConfig:
         depth, kernel, expand = (
             _integers(row, column, count)

@@ -58,16 +58,38 @@ def test_another_device_shows_each_fact_with_its_source(capsys: pytest.CaptureFi
     told = document(capsys, "devices", "show", "raspberry-pi-4")["device"]
     assert told["facts"]["cpu"]["value"] == "ARM Cortex-A72"
     assert "HAT" in told["facts"]["cpu"]["source"]
-    assert told["latency_source"] == "none" and told["published"]
+    assert told["latency_source"] == "predicted" and told["published"]
     assert main(["devices", "show", "raspberry-pi-4"]) == errors.OK
     shown = capsys.readouterr().out
-    assert "ARM Cortex-A72" in shown and "none yet" in shown
+    assert "ARM Cortex-A72" in shown and "latencies: predicted" in shown
     assert all(one["source"] in shown for one in told["published"])
 
 
-def test_a_device_of_which_nothing_is_known_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["devices", "show", "google-pixel-1"]) == errors.OK
-    assert "no fact with a source is known" in capsys.readouterr().out
+def test_a_device_of_whole_models_claims_no_predictor(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["devices", "show", "sa7255p-adp"]) == errors.OK
+    shown = capsys.readouterr().out
+    assert "latencies: imported" in shown and "predictor" not in shown
+
+
+def test_a_predicted_device_tells_how_it_was_fitted_its_error_range_and_citation(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (told,) = document(capsys, "devices", "show", "samsung-note-10")["device"]["predictors"]
+    assert told["unit"] == "block" and told["held_out_unit"] == "network" and told["batch"] == 1
+    assert main(["devices", "show", "samsung-note-10"]) == errors.OK
+    shown = capsys.readouterr().out
+    assert told["source"] in shown and told["method"] in shown and "ICLR 2020" in told["source"]
+    assert f"MAPE {100 * told['mape']:.1f} %" in shown and "kernel 3 to 7" in shown
+    assert "a number of threads that its source does not tell" in shown
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_list_is_readable_at_any_width(capsys: pytest.CaptureFixture[str], columns: int) -> None:
+    assert main(["devices", "list"]) == errors.OK
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert max(map(len, lines)) <= columns
+    (note,) = [line for line in lines if line.lstrip().startswith("samsung-note-10 ")]
+    assert "predicted" in note and "%" in note
 
 
 def test_an_unknown_device_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -218,3 +218,27 @@ def test_options_that_cannot_be_are_refused(
 ) -> None:
     status, _, told = searched("tiny", *words)
     assert status == USAGE and said in told
+
+
+def test_a_published_device_is_searched_by_its_prices_and_says_so(
+    run: str,
+    predicted: Encoding,
+    home: Home,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    words = ["search", run, "--device", "raspberry-pi-4", "--max-latency-ms", "50", "--count", "1"]
+    assert cli.main(words) == USAGE
+    assert "--runtime litert" in capsys.readouterr().err
+    assert cli.main([*words, "--runtime", "litert", "--quiet"]) == OK
+    shown = capsys.readouterr().out
+    assert "from what others measured: Li et al. HW-NAS-Bench" in shown
+    assert "Mind: it lies outside what was measured" in shown
+    assert cli.main(["pick", "--device", "raspberry-pi-4", "--run", run, "--json"]) == OK
+    candidate = json.loads(capsys.readouterr().out)["candidate"]
+    assert candidate["source"] == "predicted" and "HW-NAS-Bench" in candidate["origin"]
+    assert candidate["latency_low_ms"] < candidate["latency_ms"] < candidate["latency_high_ms"]
+    assert candidate["warning"]
+    assert cli.main(["pick", "--device", "rpi4", "--run", run]) == USAGE
+    assert "Did you mean 'raspberry-pi-4'?" in capsys.readouterr().err

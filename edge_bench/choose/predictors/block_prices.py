@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import nnls
 
+from edge_bench.choose.features import SHAPE
 from edge_bench.choose.predictors import FeatureTable, LatencyPredictor, Matrix, Predictions
 from edge_bench.errors import NotFittedError
 
@@ -67,6 +68,9 @@ class BlockPrices(LatencyPredictor):
         latencies = np.asarray(latencies_ms, np.float64)
         if len(table) != len(latencies) or len(table) < 2:
             raise ValueError(f"{len(table)} rows and {len(latencies)} latencies; at least 2 of each")
+        # What tells the blocks of whole networks apart adds nothing to their operators.
+        names = tuple(name for name in table.names if not name.startswith(SHAPE))
+        table = FeatureTable(names=names, values=table.columns(names))
         self._learn(table, latencies, choose=True)
         self._scale = self._calibrated(table, latencies)
         return self

@@ -14,6 +14,7 @@ import numpy as np
 from edge_bench.choose.fitting import space_key
 from edge_bench.choose.pick import RUNTIMES
 from edge_bench.commands import Context
+from edge_bench.commands.export import subnets_of
 from edge_bench.devices import bundle
 from edge_bench.devices.job import SurveyOptions, survey_job
 from edge_bench.devices.registry import Device, Registry
@@ -257,6 +258,18 @@ def draw(space: SearchSpace, nets: int, held_out: int, *, seed: int) -> Drawn:
         fitted=extremes + [arch for place, arch in enumerate(spread) if place not in places],
         held_out=[arch for place, arch in enumerate(spread) if place in places],
     )
+
+
+def space_of_run(run: str | None, context: Context) -> SearchSpace:
+    """Return the search space of a run with subnets, by default the newest; `ConfigError` for none."""
+    with context.store() as store:
+        subnets = store.subnets()
+    if not subnets:
+        raise ConfigError(
+            "there is no subnet in the store, so no search space is known",
+            hint="edge-bench train RUN.toml, then edge-bench extract RUN",
+        )
+    return subnets_of(subnets, run)[-1].space
 
 
 def _spread(space: SearchSpace, generator: np.random.Generator) -> ArchConfig:

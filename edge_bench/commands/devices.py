@@ -1,4 +1,4 @@
-"""list, show, add and remove devices; serve those that poll, and see their jobs"""
+"""list, show, add, profile and remove devices; serve those that poll, and see their jobs"""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "serve": ("host", "port", "lease_seconds", "certificate", "key"),
     "jobs": (),
     "cancel": (),
+    "profile": ("budget_minutes", "run", "space", "runtimes", "threads"),
 }
 
 
@@ -78,6 +79,20 @@ class Devices(Command):
         )
         serve.add_argument("--certificate", metavar="FILE", type=Path, help="serve https (PEM)")
         serve.add_argument("--key", metavar="FILE", type=Path, help="the certificate's private key")
+        profile = parser.add_argument_group(
+            "profile [NAME]", "NAME is this-machine or a device of your own"
+        )
+        profile.add_argument(
+            "--budget-minutes", type=float, metavar="M", help="measure no longer (default: 10)"
+        )
+        profile.add_argument("--run", help="the run whose search space is meant (default: the newest)")
+        profile.add_argument(
+            "--space",
+            metavar="NAME",
+            help="a search space as it is by default, for 3 channels and 1000 classes",
+        )
+        profile.add_argument("--runtimes", metavar="NAME,NAME", help="default: onnxruntime,litert")
+        profile.add_argument("--threads", type=int, help="default: 1")
         parser.add_argument("--port", type=int, help=f"of ssh, or to listen on (default: {PORT})")
 
     def run(self, options: argparse.Namespace, context: Context) -> Outcome:
@@ -90,6 +105,7 @@ class Devices(Command):
             "serve": _serve,
             "jobs": _jobs,
             "cancel": _cancel,
+            "profile": _profile,
         }
         return actions[options.action](options, context)
 
@@ -296,6 +312,12 @@ def _cancel(options: argparse.Namespace, context: Context) -> Outcome:
         entry = queue.cancel(options.device)
     text = f"job {entry.job.id} ({entry.job.model}, for '{entry.device}') is cancelled"
     return Outcome(document={"job": entry.job.id, "state": entry.state}, text=text)
+
+
+def _profile(options: argparse.Namespace, context: Context) -> Outcome:
+    from edge_bench.commands._profiling import profile
+
+    return profile(options, context)
 
 
 @contextmanager

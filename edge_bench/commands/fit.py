@@ -29,9 +29,9 @@ from edge_bench.commands._fit_tables import (
     comparison_text,
     fit_from_table,
 )
-from edge_bench.commands._surveying import Surveyed, draw, survey_networks
+from edge_bench.commands._surveying import Surveyed, draw, space_of_run, survey_networks
 from edge_bench.commands._weighing import weigh_networks
-from edge_bench.commands.export import chosen, subnets_of
+from edge_bench.commands.export import chosen
 from edge_bench.errors import ConfigError
 from edge_bench.records import (
     THIS_MACHINE,
@@ -41,7 +41,6 @@ from edge_bench.records import (
     FittedPredictor,
     HeldOut,
     Metric,
-    SearchSpace,
 )
 
 SEED = 20240521
@@ -93,7 +92,7 @@ def _fit_latency(options: argparse.Namespace, context: Context) -> Outcome:
     threads, kind = _or(options.threads, 1), _or(options.kind, DEFAULT)
     if nets < 8 or held_out < 4 or threads < 1:
         raise ConfigError("--nets must be 8 or more, --held-out 4 or more, --threads 1 or more")
-    space = _space(options.run, context)
+    space = space_of_run(options.run, context)
     drawn = draw(space, nets, held_out, seed=options.seed)
     rows: list[dict[str, Any]] = []
     runtimes = _or(options.runtimes, "onnxruntime,litert")
@@ -175,17 +174,6 @@ def _fit_accuracy(options: argparse.Namespace, context: Context) -> Outcome:
 
 def _or(given: Any, default: Any) -> Any:
     return default if given is None else given
-
-
-def _space(run: str | None, context: Context) -> SearchSpace:
-    with context.store() as store:
-        subnets = store.subnets()
-    if not subnets:
-        raise ConfigError(
-            "there is no subnet in the store, so no search space is known",
-            hint="edge-bench train RUN.toml, then edge-bench extract RUN",
-        )
-    return subnets_of(subnets, run)[-1].space
 
 
 def predictor_row(fitted: FittedPredictor) -> dict[str, Any]:

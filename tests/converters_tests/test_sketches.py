@@ -16,9 +16,10 @@ from torch.export import Dim
 from converters import sketches
 from converters.formats.onnx import Onnx
 from converters.formats.tflite import TFLite
+from edge_bench.choose.features import blocks
 from edge_bench.errors import InvalidArch
 from edge_bench.measure.sandbox import predict
-from edge_bench.records import SearchSpace
+from edge_bench.records import SearchSpace, operators
 from supernet.network import ElasticNetwork, folded
 
 # These cost no time of their own, or are another spelling of the same.
@@ -71,3 +72,21 @@ def tflite_operators(file: Path) -> Counter[str]:
     (graph,) = model.subgraphs
     kinds = (names[model.operatorCodes[operator.opcodeIndex].builtinCode] for operator in graph.operators)
     return Counter(kind for kind in kinds if kind != "RESHAPE")
+
+
+def test_a_block_alone_is_a_file_that_runs_in_both_formats(space: SearchSpace, tmp_path: Path) -> None:
+    for number, block in enumerate(blocks(operators(space, space.largest()))):
+        first = block[0]
+        shape = (2, first.input_channels, first.input_size, first.input_size)
+        inputs = np.random.default_rng(0).standard_normal(shape, np.float32)
+        channels_last = inputs.transpose(0, 2, 3, 1)
+        if first.kind == "linear":
+            inputs = channels_last = inputs[:, :, 0, 0]
+        onnx_file, tflite_file = tmp_path / f"{number}.onnx", tmp_path / f"{number}.tflite"
+        sketches.write_operators_onnx(block, onnx_file)
+        sketches.write_operators_tflite(block, tflite_file)
+        one = predict(onnx_file, inputs, runtime="onnxruntime", batch=1)
+        other = predict(tflite_file, channels_last, runtime="litert", batch=1)
+        if one.ndim == 4:
+            one = one.transpose(0, 2, 3, 1)
+        assert one.shape == other.shape and np.abs(one - other).max() <= 1e-4 * max(1, np.abs(one).max())

@@ -52,3 +52,14 @@ def test_columns_that_repeat_each_other_share_the_slope() -> None:
 def test_values_that_do_not_vary_are_the_constant() -> None:
     slopes, constant = ridge(np.eye(5), np.full(5, 0.25))
     assert slopes == pytest.approx(np.zeros(5)) and constant == 0.25
+
+
+def test_a_row_of_hardly_any_weight_changes_nothing() -> None:
+    generator = np.random.default_rng(1)
+    columns = generator.normal(size=(30, 3))
+    values = columns @ np.array([1.0, -2.0, 0.5]) + 4
+    wild = np.append(values, 1000.0)
+    slopes, constant = ridge(np.vstack([columns, np.ones(3)]), wild, weights=np.append(np.ones(30), 1e-6))
+    assert slopes == pytest.approx([1.0, -2.0, 0.5], abs=1e-2)
+    assert constant == pytest.approx(4, abs=1e-2)
+    assert ridge(columns, values, weights=np.ones(30))[0] == pytest.approx(ridge(columns, values)[0])

@@ -29,9 +29,9 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import RidgeCV
 
 from edge_bench.choose.features import MACS
-from edge_bench.choose.predictors import FeatureTable, Matrix, Predictions
+from edge_bench.choose.predictors import DEVICE, FeatureTable, Matrix, Predictions
 from edge_bench.choose.predictors.line import Line
-from edge_bench.choose.predictors.transfer import DEVICE, Transfer
+from edge_bench.choose.predictors.transfer import Transfer
 from edge_bench.choose.published import MeasuredTable, read_published
 from edge_bench.choose.sampling import choose
 from edge_bench.statistics import relative_errors, spearman

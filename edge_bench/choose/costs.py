@@ -6,15 +6,16 @@ So each cost is a table over those four: summed, or for peak memory the largest 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_bench.choose.encoding import Encoding, Rows
 from edge_bench.choose.features import block_features, blocks, part_features
-from edge_bench.choose.fitting import fits, open_predictor, space_key
+from edge_bench.choose.fitting import fits, open_predictor, source_column, space_key
 from edge_bench.choose.predictors import AdditivePredictor, FeatureTable, LatencyPredictor
 from edge_bench.errors import ConfigError
 from edge_bench.records import ArchConfig, Block, FittedPredictor, Operator, SearchSpace, operators
@@ -101,11 +102,31 @@ def peak_memory_table(encoding: Encoding) -> BlockTable:
     return replace(table, largest=True)
 
 
-def latency_table(encoding: Encoding, fitted: FittedPredictor) -> BlockTable:
+@dataclass(frozen=True, kw_only=True)
+class NetworkLatency:
+    """A latency in ms that is no sum over blocks, from features that are.
+
+    Attributes:
+        columns: each feature that the predictor sees, by its name.
+    """
+
+    predictor: LatencyPredictor
+    columns: Mapping[str, BlockTable | NetworkLatency]
+    name: str = "latency_ms"
+
+    def __call__(self, rows: Rows) -> Scores:
+        """Return the latency [n] of canonical `rows` [n, columns]."""
+        values = np.column_stack([column(rows) for column in self.columns.values()])
+        return self.predictor.predict(FeatureTable(names=tuple(self.columns), values=values)).latency_ms
+
+
+def latency_table(encoding: Encoding, fitted: FittedPredictor) -> BlockTable | NetworkLatency:
     """Return the latency in ms that a fitted predictor gives, exact but for the order of the sum.
 
+    It is a table where the predictor sums over parts, which can be searched exactly.
+
     Raises:
-        ConfigError: the predictor was fitted for another space, or is none that sums over parts.
+        ConfigError: the predictor was fitted for another space, or from other features.
     """
     if not fits(fitted, encoding.space):
         raise ConfigError(
@@ -119,10 +140,7 @@ def latency_table(encoding: Encoding, fitted: FittedPredictor) -> BlockTable:
             encoding, "latency_ms", lambda listed: _block_prices(predictor, listed), combine=sum
         )
     if not isinstance(predictor, AdditivePredictor):
-        raise ConfigError(
-            f"predictor '{fitted.id}' is of kind '{fitted.kind}', which gives operators no prices to sum",
-            hint="edge-bench fit --kind corrected",
-        )
+        return _network_latency(encoding, fitted, predictor)
     table = _tabulated(
         encoding,
         "latency_ms",
@@ -130,6 +148,22 @@ def latency_table(encoding: Encoding, fitted: FittedPredictor) -> BlockTable:
         combine=sum,
     )
     return replace(table, base=table.base + predictor.overhead_ms)
+
+
+def _network_latency(
+    encoding: Encoding, fitted: FittedPredictor, predictor: LatencyPredictor
+) -> NetworkLatency:
+    known: dict[str, BlockTable | NetworkLatency] = {
+        source_column(source): latency_table(encoding, source) for source in fitted.sources
+    }
+    for name in fitted.parameters["names"]:
+        if name not in known:
+            known[name] = _tabulated(encoding, name, partial(_of_feature, name), combine=sum)
+    return NetworkLatency(predictor=predictor, columns=known)
+
+
+def _of_feature(name: str, listed: Sequence[Operator]) -> list[float]:
+    return _by_part(listed, [part_features(part).get(name, 0.0) for part in blocks(listed)])
 
 
 def _block_prices(predictor: LatencyPredictor, listed: Sequence[Operator]) -> list[float]:

@@ -18,7 +18,14 @@ from edge_bench.choose.features import (
     part_features,
 )
 from edge_bench.choose.features import blocks as blocks_of
-from edge_bench.choose.predictors import BlockLearner, FeatureTable, LatencyPredictor, Predictions
+from edge_bench.choose.predictors import (
+    DEVICE,
+    BlockLearner,
+    FeatureTable,
+    LatencyPredictor,
+    Matrix,
+    Predictions,
+)
 from edge_bench.documents import digest
 from edge_bench.errors import NotFittedError
 from edge_bench.records import (
@@ -159,7 +166,7 @@ def predict(fitted: FittedPredictor, space: SearchSpace, arch: ArchConfig) -> Pr
     There the interval of summed prices of blocks is at least `OUTSIDE_FACTOR` wide to either side.
     """
     if fitted.unit == "network":
-        seen = FeatureTable.of([features(space, arch)])
+        seen = network_table(space, [arch], fitted.sources)
         (prediction,) = open_predictor(fitted).predict(seen)
         return replace(prediction, warning=_outside(seen, fitted))
     seen = FeatureTable.of([block_features(block) for block in blocks_of(operators(space, arch))])
@@ -195,6 +202,32 @@ def summed(priced: Predictions, fitted: FittedPredictor) -> Prediction:
         share = common + noise * latency
     factor = float(np.exp(share / latency))
     return Prediction(latency_ms=latency, low_ms=latency / factor, high_ms=latency * factor)
+
+
+def network_table(
+    space: SearchSpace, archs: Sequence[ArchConfig], sources: Sequence[FittedPredictor] = ()
+) -> FeatureTable:
+    """Return features of whole networks, after them what each of `sources` predicts, in ms."""
+    own = FeatureTable.of([features(space, arch) for arch in archs])
+    names = [source_column(source) for source in sources]
+    latencies = [network_latencies(source, space, archs) for source in sources]
+    return FeatureTable(names=(*own.names, *names), values=np.column_stack([own.values, *latencies]))
+
+
+def source_column(source: FittedPredictor) -> str:
+    """Return what the latencies of another device's predictor are called as a feature."""
+    return f"{DEVICE}{source.id}"
+
+
+def network_latencies(fitted: FittedPredictor, space: SearchSpace, archs: Sequence[ArchConfig]) -> Matrix:
+    """Return what a predictor says of whole networks, in ms [n]; `predict` tells also how sure it is."""
+    predictor = open_predictor(fitted)
+    if fitted.unit == "network":
+        return predictor.predict(network_table(space, archs, fitted.sources)).latency_ms
+    parts = [blocks_of(operators(space, arch)) for arch in archs]
+    seen = FeatureTable.of([block_features(block) for each in parts for block in each])
+    starts = np.cumsum([0, *(len(each) for each in parts[:-1])])
+    return np.asarray(np.add.reduceat(predictor.predict(seen).latency_ms, starts), np.float64)
 
 
 def judge(predicted: Predictions, latencies_ms: npt.ArrayLike) -> HeldOut:

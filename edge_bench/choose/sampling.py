@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edge_bench.choose.predictors import FeatureTable, Matrix
-from edge_bench.choose.predictors.transfer import DEVICE
+from edge_bench.choose.predictors import DEVICE, FeatureTable, Matrix
 
 # Of one measurement, a share of the latency; of a share, before anything is measured. On pretended new
 # devices with slow spells a lower noise chose extremes alone, and each spell then turned the whole fit.

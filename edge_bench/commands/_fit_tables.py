@@ -26,7 +26,9 @@ def add_table_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from-table", type=Path, metavar="FILE", help="fit on a published table instead of measuring"
     )
-    parser.add_argument("--device", help="of the table: which column of latencies")
+    parser.add_argument(
+        "--device", help="a device of yours, with --from; of a table: which column of latencies"
+    )
     parser.add_argument("--space", help="of the table, where it holds several, e.g. hat_wmt14ende")
     parser.add_argument(
         "--output", type=Path, metavar="FILE.json", help="also write the predictor of the table here"

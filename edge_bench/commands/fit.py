@@ -23,6 +23,7 @@ from edge_bench.choose.pick import RUNTIMES
 from edge_bench.choose.predictors import FeatureTable
 from edge_bench.choose.table_fitting import Parted
 from edge_bench.commands import Command, Context, Outcome, table
+from edge_bench.commands._fit_few_shot import add_few_shot_arguments, fit_few_shot
 from edge_bench.commands._fit_tables import (
     add_table_arguments,
     compared,
@@ -78,12 +79,15 @@ class Fit(Command):
         )
         parser.add_argument("--seed", type=int, default=SEED, help="draws the networks")
         add_table_arguments(parser)
+        add_few_shot_arguments(parser)
 
     def run(self, options: argparse.Namespace, context: Context) -> Outcome:
         if options.what == "accuracy":
             return _fit_accuracy(options, context)
         if options.from_table:
             return fit_from_table(options, context)
+        if options.sources or options.samples is not None:
+            return fit_few_shot(options, context, _space)
         return _fit_latency(options, context)
 
 
@@ -138,9 +142,9 @@ def _fit_accuracy(options: argparse.Namespace, context: Context) -> Outcome:
     from supernet.run import find_run
     from supernet.trained import TrainedRun, newest_run
 
-    for option in ("threads", "runtimes", "from_table", "device"):
+    for option in ("threads", "runtimes", "from_table", "device", "samples", "sources"):
         if getattr(options, option) is not None:
-            name = option.replace("_", "-")
+            name = {"sources": "from"}.get(option, option.replace("_", "-"))
             raise ConfigError(f"--{name} does not apply to accuracy: it is the same on every device")
     nets, held_out, kind = _or(options.nets, 300), _or(options.held_out, 100), _or(options.kind, AUTO)
     folder = find_run(options.run, context.home) if options.run else newest_run(context.home)

@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 
 from edge_bench.choose.accuracy_fitting import open_accuracy_predictor
-from edge_bench.choose.costs import BlockTable, latency_table, macs_table, peak_memory_table, size_table
+from edge_bench.choose.costs import (
+    BlockTable,
+    NetworkLatency,
+    latency_table,
+    macs_table,
+    peak_memory_table,
+    size_table,
+)
 from edge_bench.choose.encoding import Encoding, Rows
 from edge_bench.choose.pick import RUNTIMES, newest_results, told_threads
 from edge_bench.choose.search import Found, Limit, Problem, nearest, search
@@ -159,7 +166,7 @@ class _Asked:
     runtime: str
     accuracy: FittedAccuracyPredictor
     latency: FittedPredictor | None
-    tables: dict[str, BlockTable]
+    tables: dict[str, BlockTable | NetworkLatency]
     given: dict[str, float]
     budgets: dict[str, float]
 
@@ -187,7 +194,11 @@ class _Asked:
         if budgets["latency_ms"] is not None and latency is None:
             raise _no_latency(known, run, device, runtime)
         encoding = Encoding(space)
-        tables = [macs_table(encoding), size_table(encoding), peak_memory_table(encoding)]
+        tables: list[BlockTable | NetworkLatency] = [
+            macs_table(encoding),
+            size_table(encoding),
+            peak_memory_table(encoding),
+        ]
         if latency:
             tables.append(latency_table(encoding, latency))
         given = {name: limit for name, limit in budgets.items() if limit is not None}

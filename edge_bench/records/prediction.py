@@ -57,7 +57,8 @@ class FittedPredictor:
     `method` says in words how it was fitted, `source` who measured, where and when: for published
     measurements their citation. `batch` is the number of images a latency is of. `threads` is 0 where the
     source does not tell them. `held_out_unit` says what `held_out` counts: a predictor of blocks may be
-    judged on whole networks or, where none was measured, on blocks.
+    judged on whole networks or, where none was measured, on blocks. `sources` are predictors of other
+    devices, whose latencies are features of this one; it holds all it needs of them.
     """
 
     id: str
@@ -79,6 +80,7 @@ class FittedPredictor:
     method: str = ""
     memory: FittedMemory | None = None
     held_out_unit: Literal["network", "block"] = "network"
+    sources: tuple[FittedPredictor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

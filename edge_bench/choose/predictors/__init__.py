@@ -15,6 +15,8 @@ from edge_bench.errors import NotFittedError
 from edge_bench.records.prediction import Prediction
 
 Matrix = npt.NDArray[np.float64]
+# Begins the names of features that are latencies on other devices, in ms.
+DEVICE = "device:"
 # The 95th percentiles of Student's t with 2 to 8 degrees of freedom.
 STUDENT_T = (2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860)
 

@@ -21,11 +21,12 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.optimize import nnls
 
-from edge_bench.choose.predictors import Matrix, RelativePredictor
+from edge_bench.choose.predictors import DEVICE, Matrix, RelativePredictor
 
-DEVICE = "device:"
 # Of squared shares, where a feature's mean over the measured networks is one typical latency.
 PENALTY = 0.01
+# More features of operators than this share the trust that so many have.
+OPERATORS = 8
 # Below this share of the median a latency is not weighed up further: relative error has no meaning there.
 LEAST = 0.1
 # Residuals beyond some times the median one count less; a few passes suffice.
@@ -53,6 +54,7 @@ class Transfer(RelativePredictor):
         typical = float(np.median(latencies_ms))
         scale = np.abs(values).mean(axis=0)
         scale[scale == 0] = 1.0
+        scale[self._own()] *= np.sqrt(max(1.0, len(self._own()) / OPERATORS))
         weight = typical / np.maximum(latencies_ms, LEAST * typical)
         matrix = np.hstack([values / scale, np.ones((len(values), 1))]) * weight[:, None]
         target = weight * latencies_ms / typical

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +11,7 @@ from edge_bench.choose.fitting import BASELINE
 from edge_bench.choose.pick import RUNTIMES
 from edge_bench.choose.shipped import shipped
 from edge_bench.commands import Context, Outcome, table
-from edge_bench.commands._surveying import Surveyed, survey_networks
+from edge_bench.commands._surveying import Surveyed, space_of_run, survey_networks
 from edge_bench.commands.export import chosen
 from edge_bench.errors import ConfigError
 from edge_bench.records import THIS_MACHINE, FittedPredictor, HeldOut, SearchSpace, macs_of
@@ -36,17 +35,13 @@ def add_few_shot_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def fit_few_shot(
-    options: argparse.Namespace,
-    context: Context,
-    space_of: Callable[[str | None, Context], SearchSpace],
-) -> Outcome:
+def fit_few_shot(options: argparse.Namespace, context: Context) -> Outcome:
     """Choose networks on purpose, measure them on the device, fit and judge, for each runtime."""
     device, sources = _devices(options)
     samples = SAMPLES if options.samples is None else options.samples
     held_out = HELD_OUT if options.held_out is None else options.held_out
     threads = options.threads or 1
-    space = space_of(options.run, context)
+    space = space_of_run(options.run, context)
     rows, texts = [], []
     runtimes = options.runtimes or "onnxruntime,litert"
     for runtime in chosen(runtimes, known=sorted(RUNTIMES.values()), what="runtime"):

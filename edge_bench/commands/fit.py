@@ -87,7 +87,7 @@ class Fit(Command):
         if options.from_table:
             return fit_from_table(options, context)
         if options.sources or options.samples is not None:
-            return fit_few_shot(options, context, _space)
+            return fit_few_shot(options, context)
         return _fit_latency(options, context)
 
 

@@ -28,7 +28,7 @@ class Sampling:
 
     Attributes:
         samples: to fit on, in the order they were chosen.
-        uncertainty: after each of `samples` the share of a latency that is left uncertain on average.
+        uncertainty: after each of `samples` what is left of the uncertainty there was before any, a share.
         held_out: to judge on, drawn at random and never looked at in fitting.
     """
 

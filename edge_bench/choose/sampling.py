@@ -30,8 +30,8 @@ class Chosen:
 
     Attributes:
         rows: [count] numbers of rows.
-        uncertainty: [count] the mean predicted standard deviation of latencies that is left after
-            measuring a row and all before it, a share of the latency.
+        uncertainty: [count] what is left of the uncertainty of all latencies (root mean variance) after
+            measuring a row and all before it, a share of what there was before any.
     """
 
     rows: tuple[int, ...]
@@ -62,6 +62,7 @@ def _greedy(allowed: Matrix, over: Matrix, count: int) -> tuple[list[int], list[
     joint = PRIOR**2 * allowed @ over.T
     among = PRIOR**2 * allowed @ allowed.T
     left = PRIOR**2 * (over**2).sum(axis=1)
+    before = left.mean()
     places: list[int] = []
     uncertainty: list[float] = []
     for _ in range(count):
@@ -72,7 +73,7 @@ def _greedy(allowed: Matrix, over: Matrix, count: int) -> tuple[list[int], list[
         places.append(place)
         step, known = among[:, place] / np.sqrt(variance[place]), joint[place] / np.sqrt(variance[place])
         joint, among, left = joint - np.outer(step, known), among - np.outer(step, step), left - known**2
-        uncertainty.append(float(np.sqrt(np.maximum(left, 0.0).mean())))
+        uncertainty.append(float(np.sqrt(np.maximum(left, 0.0).mean() / before)))
     return places, uncertainty
 
 

@@ -122,7 +122,7 @@ def _row(
                 "blocks": len(arch.blocks),
                 "macs": macs_of(space, arch),
                 "latency_ms": latency,
-                "uncertain_after": uncertain,
+                "uncertainty_left": uncertain,
             }
             for arch, latency, uncertain in pairs
         ],
@@ -141,7 +141,7 @@ def _text(fitted: FittedPredictor, row: dict[str, Any]) -> str:
             "blocks": one["blocks"],
             "MMACs": one["macs"] / 1e6,
             "median ms": one["latency_ms"],
-            "uncertain after it": f"{100 * one['uncertain_after']:.1f} %",
+            "uncertainty left": f"{100 * one['uncertain_after']:.1f} %",
         }
         for one in row["samples"]
     ]

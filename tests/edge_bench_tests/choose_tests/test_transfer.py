@@ -96,6 +96,7 @@ def test_what_is_chosen_is_allowed_and_different_and_leaves_ever_less_uncertain(
     assert len(set(chosen.rows)) == count
     assert set(chosen.rows) <= set(among)
     assert list(chosen.uncertainty) == sorted(chosen.uncertainty, reverse=True)
+    assert 0 < chosen.uncertainty[-1] <= chosen.uncertainty[0] < 1
     assert choose(table, count, among=among, seed=seed) == chosen
 
 

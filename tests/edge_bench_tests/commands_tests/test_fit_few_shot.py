@@ -98,7 +98,7 @@ def test_a_new_device_is_measured_told_from_another_and_stored(
     (told,) = json.loads(capsys.readouterr().out)["predictors"]
     assert (told["device"], told["from"], told["fitted"]) == ("this-machine", [stored.id], 5)
     assert told["held_out"]["networks"] == 2
-    uncertain = [one["uncertain_after"] for one in told["samples"]]
+    uncertain = [one["uncertainty_left"] for one in told["samples"]]
     assert uncertain == sorted(uncertain, reverse=True)
     assert len({one["arch"] for one in told["samples"]}) == 5
     with ResultStore(home.store_url) as store:
@@ -114,7 +114,7 @@ def test_people_see_what_was_chosen_and_how_far_it_errs(
     assert main(["fit", "--from", "board", *few, "--quiet"]) == errors.OK
     text = capsys.readouterr().out
     assert "told from board and 5 measured networks" in text
-    assert "uncertain after it" in text and "leaving each sample out in turn" in text
+    assert "uncertainty left" in text and "leaving each sample out in turn" in text
     assert "next: edge-bench pick --device this-machine" in text
 
 

@@ -73,7 +73,7 @@ def part(table: MeasuredTable, device: str, *, nets: int | None, held_out: int |
 def fit_on_table(table: MeasuredTable, device: str, parted: Parted, *, kind: str) -> FittedPredictor:
     """Fit the predictor `kind` and the baseline on the same rows, and judge both on the others.
 
-    What the table does not say of runtime is "unknown"; threads count as 1 and the precision as fp32.
+    What the table does not say: the runtime is "unknown", threads are 0, the precision counts as fp32.
 
     Raises:
         UnknownVariant: no predictor of that kind.
@@ -87,7 +87,7 @@ def fit_on_table(table: MeasuredTable, device: str, parted: Parted, *, kind: str
         kind=kind,
         device=device,
         runtime=runtime,
-        threads=int(facts.get("threads", "1")),
+        threads=int(facts.get("threads", "0")),
         precision=facts.get("precision", "fp32"),
         space=table.space,
         fitted_networks=rows,

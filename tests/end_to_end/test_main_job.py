@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from edge_bench import variants
+from edge_bench.choose.fitting import PREDICTORS
 from edge_bench.choose.snippet import run_script
 from edge_bench.files import HOME_VARIABLE, Home
 from edge_bench.store import ResultStore
@@ -60,7 +62,7 @@ def job(edge_bench: Run) -> dict[str, dict[str, Any]]:
     steps = (
         ("train", "tiny.toml"),
         ("extract", "tiny", "--count", "3", "--screen", "4"),
-        ("fit", "--nets", "8", "--held-out", "4"),
+        ("fit", "--nets", "8", "--held-out", "4", "--compare"),
         ("export",),
         ("bench", "--all", "--max-seconds", "0.2"),
         ("pick", "--device", "this-machine", "--max-latency-ms", "1000"),
@@ -82,6 +84,7 @@ def test_each_step_answers_with_the_fields_that_scripts_rely_on(job: dict[str, d
     assert {one["runtime"] for one in job["fit"]["predictors"]} == {"onnxruntime", "litert"}
     for one in job["fit"]["predictors"]:
         assert set(FIT_FIELDS) <= set(one)
+        assert {row["kind"] for row in one["compared"]} == set(variants.names(PREDICTORS))
     candidate = job["pick"]["candidate"]
     assert set(PICK_FIELDS) <= set(candidate) and "alternatives" in job["pick"]
     assert candidate["source"] == "measured" and candidate["reasons"]

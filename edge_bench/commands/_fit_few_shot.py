@@ -141,7 +141,7 @@ def _text(fitted: FittedPredictor, row: dict[str, Any]) -> str:
             "blocks": one["blocks"],
             "MMACs": one["macs"] / 1e6,
             "median ms": one["latency_ms"],
-            "uncertainty left": f"{100 * one['uncertain_after']:.1f} %",
+            "uncertainty left": f"{100 * one['uncertainty_left']:.1f} %",
         }
         for one in row["samples"]
     ]

@@ -258,7 +258,8 @@ def _outside(seen: FeatureTable, fitted: FittedPredictor) -> str:
             # A tenth beyond either end is no extrapolation worth a warning.
             if 0.9 * low <= value <= 1.1 * high:
                 continue
-            beyond = max(value / high if high else np.inf, low / value if value else np.inf)
+            # One more than each, so that having none of something is no infinity beyond having some.
+            beyond = max((value + 1) / (high + 1), (low + 1) / (value + 1))
             if not told or beyond > worst:
                 worst = beyond
                 told = f"{OUTSIDE}: {name} is {value:.4g}, measured were {low:.4g} to {high:.4g}"

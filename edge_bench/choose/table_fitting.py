@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_bench import variants
-from edge_bench.choose.fitting import BASELINE, PREDICTORS, judge, validity
+from edge_bench.choose.fitting import BASELINE, PREDICTORS, block_validity, judge, validity
 from edge_bench.choose.predictors import FeatureTable, LatencyPredictor, Matrix
 from edge_bench.choose.published import MeasuredTable
 from edge_bench.errors import ConfigError
@@ -92,12 +92,13 @@ def fit_on_table(table: MeasuredTable, device: str, parted: Parted, *, kind: str
         space=table.space,
         fitted_networks=rows,
         parameters=predictor.parameters(),
-        validity=validity(parted.seen),
+        validity=block_validity(parted.seen) if table.unit == "block" else validity(parted.seen),
         held_out=judge(predictor.predict(parted.unseen), parted.unseen_ms),
         baseline=judge(baseline.predict(parted.unseen), parted.unseen_ms),
         created=now(),
         source=table.citation,
         unit=table.unit,
+        held_out_unit=table.unit,
         batch=int(facts.get("batch", "1")),
         method=f"{kind} on {rows} of {rows + held_out} published {table.unit}s, drawn at random; "
         f"{held_out} held out",

@@ -39,6 +39,7 @@ LAYERS: Mapping[str, Kind] = {
     "AvgPool2D": "global_pool",
     "Logits": "linear",
 }
+FORERUNNER = "measured with TensorFlow Lite, which LiteRT was called then"
 ACTIVATED = ("Conv", "Conv_1", "Conv_2")
 # Widths behind the blocks by the width of the stem, which tells the space's width multiplier.
 HEADS = {"MobileNetV3": {16: (960, 1280), 24: (1152, 1536)}, "ProxylessNASNets": {40: (1664, 0)}}
@@ -90,7 +91,7 @@ class OnceForAll(PublishedTable):
                     keys=tuple(one.key for one in of_device),
                     features=FeatureTable.of([one.features for one in of_device]),
                     latencies_ms={device: np.array([one.latency_ms for one in of_device])},
-                    facts={device: {"batch": "1", "runtime": "TensorFlow Lite"}},
+                    facts={device: {"batch": "1", "runtime": "litert", "note": FORERUNNER}},
                     citation=self.citation,
                     malformed=malformed if not tables else (),
                 )

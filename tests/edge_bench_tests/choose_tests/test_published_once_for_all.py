@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from edge_bench.choose.features import block_features, blocks
+from edge_bench.choose.fitting import predict
 from edge_bench.choose.published import MeasuredTable, read_published
 from edge_bench.choose.published.once_for_all import operators_of
+from edge_bench.choose.table_fitting import Parted, fit_on_table
 from edge_bench.errors import DataError
 from edge_bench.records import ArchConfig, Block, operators
 from supernet.spaces.mobilenet_v3 import MobilenetV3
@@ -120,3 +122,21 @@ def test_a_searched_network_tells_its_blocks_and_one_without_latency_is_counted(
     assert len(table.blocks) == 1 and len(table.blocks[0]) == 7
     assert [one.where for one in table.malformed] == ["line 3", "line 4"]
     assert table.facts["note10"]["batch"] == "1"
+
+
+def test_a_price_list_of_ones_own_prices_our_networks_exactly(tmp_path: Path) -> None:
+    rows = "".join(f"ofa_note10,224,{key},9,{place + 0.5},0.1\n" for place, key in enumerate(KEYS))
+    (table,) = read(written(tmp_path / "lut.csv", HEADER + rows))
+    features, latencies = table.measured_on("note10")
+    parted = Parted(seen=features, seen_ms=latencies, unseen=features, unseen_ms=latencies)
+    fitted = fit_on_table(table, "note10", parted, kind="lookup_table")
+    space = MobilenetV3(width_multiplier=1.2).build(input_channels=3, classes=1000)
+    sources = [space.offsets[stage] + place for stage in range(5) for place in range(2)]
+    arch = ArchConfig(
+        space=space.name,
+        resolution=224,
+        blocks=tuple(Block(source=source, kernel=5, expand=3) for source in sources),
+    )
+    told = predict(fitted, space, arch)
+    assert told.latency_ms == pytest.approx(sum(latencies)) and not told.warning
+    assert (fitted.unit, fitted.held_out_unit, fitted.runtime) == ("block", "block", "litert")

@@ -16,9 +16,9 @@ from edge_bench.choose.fitting import DEFAULT, MeasuredBlock, fit_predictor
 from edge_bench.choose.pick import RUNTIMES
 from edge_bench.choose.suggestions import suggest
 from edge_bench.commands import Context, Outcome, table
+from edge_bench.commands._predictor_rows import predictor_row
 from edge_bench.commands._surveying import AGREEMENT, SURVEYS, Sketch, Surveyor, draw, space_of_run
 from edge_bench.commands.export import chosen
-from edge_bench.commands.fit import predictor_row
 from edge_bench.documents import from_document
 from edge_bench.errors import ConfigError
 from edge_bench.records import THIS_MACHINE, ArchConfig, FittedPredictor, SearchSpace, operators

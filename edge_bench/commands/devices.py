@@ -15,7 +15,7 @@ from device_profiles import DeviceProfile, ProfileError
 from edge_bench.choose.pick import told_threads
 from edge_bench.choose.shipped import UNTOLD, shipped
 from edge_bench.commands import Command, Context, Outcome, table
-from edge_bench.commands.fit import predictor_row
+from edge_bench.commands._predictor_rows import predictor_row
 from edge_bench.devices.queue import LEASE_S, JobQueue
 from edge_bench.devices.registry import Device, Registry, new_token
 from edge_bench.devices.transports import Reach, transport_of

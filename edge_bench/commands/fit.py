@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from edge_bench.choose.accuracy_fitting import (
 )
 from edge_bench.choose.encoding import Encoding
 from edge_bench.choose.features import features
-from edge_bench.choose.fitting import BASELINE, DEFAULT, fit_predictor
+from edge_bench.choose.fitting import DEFAULT, fit_predictor
 from edge_bench.choose.pick import RUNTIMES
 from edge_bench.choose.predictors import FeatureTable
 from edge_bench.choose.table_fitting import Parted
@@ -30,6 +30,7 @@ from edge_bench.commands._fit_tables import (
     comparison_text,
     fit_from_table,
 )
+from edge_bench.commands._predictor_rows import predictor_row
 from edge_bench.commands._surveying import Surveyed, draw, space_of_run, survey_networks
 from edge_bench.commands._weighing import weigh_networks
 from edge_bench.commands.export import chosen
@@ -40,7 +41,6 @@ from edge_bench.records import (
     ArchConfig,
     FittedAccuracyPredictor,
     FittedPredictor,
-    HeldOut,
     Metric,
 )
 
@@ -180,28 +180,6 @@ def _or(given: Any, default: Any) -> Any:
     return default if given is None else given
 
 
-def predictor_row(fitted: FittedPredictor) -> dict[str, Any]:
-    """Return what is told of a predictor; errors are those on networks that it was not fitted on."""
-    return {
-        "id": fitted.id,
-        "device": fitted.device,
-        "runtime": fitted.runtime,
-        "threads": fitted.threads,
-        "precision": fitted.precision,
-        "batch": fitted.batch,
-        "kind": fitted.kind,
-        "unit": fitted.unit,
-        "method": fitted.method,
-        "source": fitted.source,
-        "fitted": fitted.fitted_networks,
-        "held_out": fitted.held_out.networks,
-        "held_out_unit": fitted.held_out_unit,
-        **_errors(fitted.held_out),
-        "baseline": {"kind": BASELINE, **_errors(fitted.baseline)},
-        "memory": asdict(fitted.memory) if fitted.memory else None,
-    }
-
-
 def accuracy_predictor_row(fitted: FittedAccuracyPredictor) -> dict[str, Any]:
     """Return what is told of an accuracy predictor; errors are those on networks it was not fitted on."""
     return {
@@ -248,10 +226,6 @@ def _row(fitted: FittedPredictor, surveyed: Surveyed) -> dict[str, Any]:
         "surveys": surveyed.surveys,
         "latency_range_ms": [min(surveyed.latencies_ms), max(surveyed.latencies_ms)],
     }
-
-
-def _errors(held_out: HeldOut) -> dict[str, Any]:
-    return {name: value for name, value in asdict(held_out).items() if name != "networks"}
 
 
 def _text(rows: Sequence[dict[str, Any]]) -> str:

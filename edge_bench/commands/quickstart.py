@@ -20,8 +20,8 @@ from edge_bench import errors
 from edge_bench.choose.fitting import space_key
 from edge_bench.choose.pick import RUNTIMES, candidates
 from edge_bench.commands import Command, Context, Outcome
+from edge_bench.commands._predictor_rows import predictor_row
 from edge_bench.commands.export import accuracies, artifact_row
-from edge_bench.commands.fit import predictor_row
 from edge_bench.errors import EdgeBenchError
 from edge_bench.records import THIS_MACHINE, Artifact, Candidate, FittedPredictor, Frontier, Subnet
 

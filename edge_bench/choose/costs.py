@@ -141,10 +141,11 @@ def latency_table(encoding: Encoding, fitted: FittedPredictor) -> BlockTable | N
         )
     if not isinstance(predictor, AdditivePredictor):
         return _network_latency(encoding, fitted, predictor)
+    prices_ms = predictor.prices_ms
     table = _tabulated(
         encoding,
         "latency_ms",
-        lambda listed: _by_part(listed, [predictor.price(part_features(part)) for part in blocks(listed)]),
+        lambda listed: _by_part(listed, [_price(prices_ms, part) for part in blocks(listed)]),
         combine=sum,
     )
     return replace(table, base=table.base + predictor.overhead_ms)
@@ -164,6 +165,10 @@ def _network_latency(
 
 def _of_feature(name: str, listed: Sequence[Operator]) -> list[float]:
     return _by_part(listed, [part_features(part).get(name, 0.0) for part in blocks(listed)])
+
+
+def _price(prices_ms: Mapping[str, float], part: Sequence[Operator]) -> float:
+    return sum(prices_ms.get(name, 0.0) * value for name, value in part_features(part).items())
 
 
 def _block_prices(predictor: LatencyPredictor, listed: Sequence[Operator]) -> list[float]:

@@ -227,10 +227,10 @@ class AdditivePredictor(RelativePredictor):
         """What a network costs beside its operators."""
         return self._overhead_ms
 
-    def price(self, features: Mapping[str, float]) -> float:
-        """Return what features cost in ms, those of a network or of a part; an absent one counts 0."""
-        named = zip(self._names, self._prices, strict=True)
-        return float(sum(price * features.get(name, 0.0) for name, price in named))
+    @property
+    def prices_ms(self) -> dict[str, float]:
+        """What each feature costs in ms, of a network or of a part; one not listed, nothing."""
+        return dict(zip(self._names, self._prices.tolist(), strict=True))
 
     def learn(self, values: Matrix, latencies_ms: Matrix) -> None:
         scale = np.abs(values).max(axis=0, initial=0.0)

@@ -54,7 +54,8 @@ class Fit(Command):
     straight from the architecture and measured in turns. Accuracy is that of a trained run's subnets on
     the selection split, each with batch-norm statistics of its own; which ones are measured is chosen
     as it goes, and what was measured is kept in the run's folder. Either way a part is never shown to
-    the predictor and tells its error.
+    the predictor and tells its error. With --from few networks are measured, on any device of one's own,
+    chosen for what predictors of other devices leave uncertain.
     """
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -66,7 +67,9 @@ class Fit(Command):
             "--nets", type=int, help="networks to fit on (default: 48 for latency, 300 for accuracy)"
         )
         parser.add_argument(
-            "--held-out", type=int, help="networks to judge on (default: 24 for latency, 100 for accuracy)"
+            "--held-out",
+            type=int,
+            help="networks to judge on (default: 24 for latency, 5 with --from, 100 for accuracy)",
         )
         parser.add_argument(
             "--runtimes", help="of latency (default: onnxruntime,litert)", metavar="NAME,NAME"

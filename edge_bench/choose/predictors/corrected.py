@@ -28,11 +28,12 @@ class Corrected(BlockLearner):
     pixel it computes; the penalty that draws them to nothing is the one that errs least on rows left out
     in turn, so that few or noisy measurements leave the prices as they were. Corrected prices are
     still a sum over blocks, which is what exact search needs. Boosted trees and a Gaussian process on
-    the same residuals gained nothing on networks not seen.
+    the same residuals, each with one plain setting, gained nothing that stood out.
 
-    Blocks that were measured alone may help: with them, 16 networks of `lite_32` told the others within
-    0.3 % in LiteRT and 0.9 % in ONNX Runtime, without them within 1.6 % and 2.5 %. They are used where
-    cross-validation on the networks gives the narrower interval with them.
+    Blocks that were measured alone may help few networks: in the surveys that `BLOCK_WEIGHT` was found on,
+    16 networks of `lite_32` with them told the others within 0.3 % in LiteRT and 0.9 % in ONNX Runtime,
+    without them within 1.6 % and 2.5 %. They are used where cross-validation on the networks gives the
+    narrower interval with them.
     """
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from edge_bench.choose.predictors import FeatureTable, Matrix, Predictions
 from edge_bench.choose.predictors.line import Line
 from edge_bench.choose.predictors.transfer import Transfer
 from edge_bench.choose.sampling import choose
-from edge_bench.errors import ConfigError
+from edge_bench.errors import ConfigError, did_you_mean
 from edge_bench.records import ArchConfig, FittedPredictor, HeldOut, SearchSpace
 from edge_bench.store import now
 
@@ -53,7 +53,8 @@ def sources_of(
             others = sorted({one.device for one in fitting})
             told = f"Those that answer: {', '.join(others)}." if others else "No device has one."
             raise ConfigError(
-                f"no predictor of device '{device}' answers for networks of space '{space.name}'. {told}",
+                f"no predictor of device '{device}' answers for networks of space '{space.name}'. {told}"
+                f"{did_you_mean(device, others)}",
                 hint="edge-bench fit measures this machine; edge-bench devices list shows the others",
             )
         found.append(max(mine, key=lambda one: (one.runtime == runtime, one.batch == 1, one.created)))

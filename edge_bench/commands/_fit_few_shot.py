@@ -6,6 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
+import device_profiles
 from edge_bench.choose.few_shot import Sampling, choose_networks, fit_transfer, sources_of
 from edge_bench.choose.fitting import BASELINE
 from edge_bench.choose.pick import RUNTIMES
@@ -47,7 +48,8 @@ def fit_few_shot(options: argparse.Namespace, context: Context) -> Outcome:
     for runtime in chosen(runtimes, known=sorted(RUNTIMES.values()), what="runtime"):
         with context.store() as store:
             own = store.predictors()
-        known = [*own, *(one for source in sources for one in shipped(source))]
+        # All of them, so that a name that is misspelt is told those that would do.
+        known = [*own, *(one for name in device_profiles.names() for one in shipped(name))]
         found = sources_of(known, sources, space, runtime=runtime)
         sampling = choose_networks(space, found, samples=samples, held_out=held_out, seed=options.seed)
         context.say(

@@ -12,10 +12,11 @@ from edge_bench.choose.fitting import BASELINE
 from edge_bench.choose.pick import RUNTIMES
 from edge_bench.choose.shipped import shipped
 from edge_bench.commands import Context, Outcome, table
+from edge_bench.commands._predictor_rows import errors_for_people
 from edge_bench.commands._surveying import Surveyed, space_of_run, survey_networks
 from edge_bench.commands.export import chosen
 from edge_bench.errors import ConfigError
-from edge_bench.records import THIS_MACHINE, FittedPredictor, HeldOut, SearchSpace, macs_of
+from edge_bench.records import THIS_MACHINE, FittedPredictor, SearchSpace, macs_of
 
 SAMPLES, HELD_OUT = 10, 5
 
@@ -147,7 +148,10 @@ def _text(fitted: FittedPredictor, row: dict[str, Any]) -> str:
         }
         for one in row["samples"]
     ]
-    errors = [_figures(fitted.kind, fitted.held_out), _figures(BASELINE, fitted.baseline)]
+    errors = [
+        {"predictor": fitted.kind, **errors_for_people(fitted.held_out)},
+        {"predictor": BASELINE, **errors_for_people(fitted.baseline)},
+    ]
     few = "; so few tell the error roughly" if fitted.held_out.networks < 20 else ""
     return (
         f"{fitted.device} in {fitted.runtime}, told from "
@@ -155,14 +159,3 @@ def _text(fitted: FittedPredictor, row: dict[str, Any]) -> str:
         f"networks. Each was chosen since it leaves least uncertain of all others:\n{table(samples)}\n"
         f"Judged by {row['judged_by']} ({fitted.held_out.networks}{few})\n{table(errors)}"
     )
-
-
-def _figures(kind: str, errors: HeldOut) -> dict[str, str]:
-    return {
-        "predictor": kind,
-        "MAPE": f"{100 * errors.mape:.1f} %",
-        "within ±5 %": f"{100 * errors.within_5_percent:.0f} %",
-        "within ±10 %": f"{100 * errors.within_10_percent:.0f} %",
-        "Spearman": f"{errors.spearman:.3f}",
-        "interval holds": f"{100 * (errors.coverage or 0):.0f} %",
-    }

@@ -11,10 +11,11 @@ from typing import Any
 from edge_bench.choose.published import Malformed, MeasuredTable, read_published
 from edge_bench.choose.table_fitting import Parted, compare, fit_on_table, kinds, part
 from edge_bench.commands import Context, Outcome, table
+from edge_bench.commands._predictor_rows import errors_for_people
 from edge_bench.documents import canonical_json
 from edge_bench.errors import ConfigError, did_you_mean
 from edge_bench.files import write_text
-from edge_bench.records import FittedPredictor, HeldOut
+from edge_bench.records import FittedPredictor
 
 KIND = "gradient_boosting"
 # Of rows that could not be read, how many are named; all are counted.
@@ -89,7 +90,7 @@ def comparison_text(rows: Sequence[dict[str, Any]]) -> str:
     shown = [
         {
             "predictor": row["kind"],
-            **_figures(HeldOut(**{name: row[name] for name in HeldOut.__dataclass_fields__})),
+            **errors_for_people(row),
             "fit, s": f"{row['fit_seconds']:.2f}",
             "100,000 predictions, s": f"{row['seconds_for_100000']:.2f}",
         }
@@ -152,22 +153,11 @@ def _told(fitted: FittedPredictor) -> dict[str, Any]:
 
 def _text(fitted: FittedPredictor, output: Path | None) -> str:
     shown = [
-        {"predictor": kind, **_figures(errors)}
+        {"predictor": kind, **errors_for_people(errors)}
         for kind, errors in ((fitted.kind, fitted.held_out), ("line (baseline)", fitted.baseline))
     ]
     kept = f"Stored as {fitted.id}" + (f" and written to {output}" if output else "")
     return f"{table(shown)}\n{kept}.\nMeasured by: {fitted.source}."
-
-
-def _figures(held_out: HeldOut) -> dict[str, str]:
-    return {
-        "MAPE": f"{100 * held_out.mape:.1f} %",
-        "within ±5 %": f"{100 * held_out.within_5_percent:.0f} %",
-        "within ±10 %": f"{100 * held_out.within_10_percent:.0f} %",
-        "Spearman": f"{held_out.spearman:.3f}",
-        "Kendall": f"{held_out.kendall:.3f}",
-        "interval holds": "–" if held_out.coverage is None else f"{100 * held_out.coverage:.0f} %",
-    }
 
 
 def _with_malformed(text: str, malformed: Sequence[Malformed]) -> str:

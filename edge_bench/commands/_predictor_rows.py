@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -28,6 +29,20 @@ def predictor_row(fitted: FittedPredictor) -> dict[str, Any]:
         **_errors(fitted.held_out),
         "baseline": {"kind": BASELINE, **_errors(fitted.baseline)},
         "memory": asdict(fitted.memory) if fitted.memory else None,
+    }
+
+
+def errors_for_people(errors: HeldOut | Mapping[str, Any]) -> dict[str, str]:
+    """Return the errors of a predictor as every table shows them; of a record or a `predictor_row`."""
+    given = asdict(errors) if isinstance(errors, HeldOut) else errors
+    coverage = given["coverage"]
+    return {
+        "MAPE": f"{100 * given['mape']:.1f} %",
+        "within ±5 %": f"{100 * given['within_5_percent']:.0f} %",
+        "within ±10 %": f"{100 * given['within_10_percent']:.0f} %",
+        "Spearman": f"{given['spearman']:.3f}",
+        "Kendall": f"{given['kendall']:.3f}",
+        "interval holds": "–" if coverage is None else f"{100 * coverage:.0f} %",
     }
 
 

@@ -16,9 +16,10 @@ from edge_bench.choose.fitting import DEFAULT, MeasuredBlock, fit_predictor
 from edge_bench.choose.pick import RUNTIMES
 from edge_bench.choose.suggestions import suggest
 from edge_bench.commands import Context, Outcome, table
-from edge_bench.commands._predictor_rows import predictor_row
+from edge_bench.commands._predictor_rows import errors_for_people, predictor_row
 from edge_bench.commands._surveying import AGREEMENT, SURVEYS, Sketch, Surveyor, draw, space_of_run
 from edge_bench.commands.export import chosen
+from edge_bench.devices.registry import Registry
 from edge_bench.documents import from_document
 from edge_bench.errors import ConfigError
 from edge_bench.records import THIS_MACHINE, ArchConfig, FittedPredictor, SearchSpace, operators
@@ -89,6 +90,9 @@ def profile(options: argparse.Namespace, context: Context) -> Outcome:
     runtimes = chosen(
         options.runtimes or "onnxruntime,litert", known=sorted(RUNTIMES.values()), what="runtime"
     )
+    if device != THIS_MACHINE:
+        with context.store() as store:
+            Registry(store).get(device)
     agenda = Agenda.of(_space(options, context))
     context.say(
         f"up to {len(agenda.networks)} networks of '{agenda.space.name}' and {len(agenda.blocks)} of their "
@@ -189,12 +193,7 @@ def _text(device: str, rows: Sequence[dict[str, Any]]) -> str:
             "predictor": one["kind"],
             "fitted": row["fitted"],
             "unseen": row["held_out"],
-            "MAPE": f"{100 * one['mape']:.1f} %",
-            "within ±5 %": f"{100 * one['within_5_percent']:.0f} %",
-            "within ±10 %": f"{100 * one['within_10_percent']:.0f} %",
-            "Spearman": f"{one['spearman']:.3f}",
-            "Kendall": f"{one['kendall']:.3f}",
-            "interval holds": f"{100 * one['coverage']:.0f} %",
+            **errors_for_people(one),
         }
         for row in rows
         for one in (row, row["baseline"])

@@ -30,7 +30,7 @@ from edge_bench.commands._fit_tables import (
     comparison_text,
     fit_from_table,
 )
-from edge_bench.commands._predictor_rows import predictor_row
+from edge_bench.commands._predictor_rows import errors_for_people, predictor_row
 from edge_bench.commands._surveying import Surveyed, draw, space_of_run, survey_networks
 from edge_bench.commands._weighing import weigh_networks
 from edge_bench.commands.export import chosen
@@ -237,11 +237,7 @@ def _text(rows: Sequence[dict[str, Any]]) -> str:
             "runtime": row["runtime"],
             "predictor": one["kind"],
             "unseen networks": row["held_out"],
-            "MAPE": f"{100 * one['mape']:.1f} %",
-            "within ±5 %": f"{100 * one['within_5_percent']:.0f} %",
-            "within ±10 %": f"{100 * one['within_10_percent']:.0f} %",
-            "Spearman": f"{one['spearman']:.3f}",
-            "interval holds": f"{100 * one['coverage']:.0f} %",
+            **errors_for_people(one),
         }
         for row in rows
         for one in (row, row["baseline"])

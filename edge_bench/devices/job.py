@@ -173,25 +173,22 @@ def job_for(model: Path, options: Options, *, artifact: Artifact | None = None) 
             f"'{model.name}' keeps weights in '{beside[0]}'; only a model of one file travels to a device",
             hint="onnx.save(onnx.load(MODEL), ONE_FILE) puts them into it",
         )
-    return Job(
-        id=str(uuid.uuid4()),
-        model=model.name,
-        digest=sha256_of(model),
-        size_bytes=model.stat().st_size,
-        options=options,
-        artifact=artifact,
-    )
+    return _job(model, options, artifact=artifact)
 
 
 def survey_job(bundle: Path, options: SurveyOptions) -> Job:
     """Return a new job for a bundle of model files (`devices/bundle.py`)."""
+    return _job(bundle, options, version=SURVEY_VERSION)
+
+
+def _job(file: Path, options: Options | SurveyOptions, **more: Any) -> Job:
     return Job(
         id=str(uuid.uuid4()),
-        model=bundle.name,
-        digest=sha256_of(bundle),
-        size_bytes=bundle.stat().st_size,
+        model=file.name,
+        digest=sha256_of(file),
+        size_bytes=file.stat().st_size,
         options=options,
-        version=SURVEY_VERSION,
+        **more,
     )
 
 

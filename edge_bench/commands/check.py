@@ -338,7 +338,8 @@ def _newest(found: Sequence[Stored], runtime: str, threads: int, given: str) -> 
             f"'{given}' was measured in {have} threads, not in {runtime} with {threads}",
             hint="measure both alike: --runtime and --threads",
         )
-    return max(alike, key=lambda one: one.created)
+    # Moments are kept to the second; of results of one second, the one stored last is the newest.
+    return max(reversed(alike), key=lambda one: one.created)
 
 
 def _check_machine(stored: Stored) -> None:

@@ -107,8 +107,10 @@ def test_a_baseline_model_is_measured_in_turns(
 
 
 def test_a_stored_result_is_a_baseline_by_id_by_name_and_as_json_lines(
-    tmp_path: Path, home: Home, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Two results of one second: the one stored last is the newest.
+    monkeypatch.setattr("edge_bench.measure.benchmark.now", lambda: "2026-01-01T00:00:00+00:00")
     file, lines = script(tmp_path), tmp_path / "results.jsonl"
     assert main(["bench", file, "--quiet"]) == 0
     assert main(["results", "export", str(lines)]) == 0

@@ -56,6 +56,7 @@ class ElasticConv(nn.Module):
         self.activation = activation(act)
 
     def forward(self, x: Tensor, outputs: int) -> Tensor:
+        """Return [n, outputs, h / stride, w / stride] of x [n, inputs, h, w], prefixes of its channels."""
         weight = self.weight[:outputs, : x.shape[1]]
         if weight.shape[-1] == 1 and self.stride == 1:
             x = pointwise(x, weight)
@@ -121,6 +122,7 @@ class ElasticSqueezeExcite(nn.Module):
         self.expand = nn.Conv2d(hidden, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x [n, width, h, w] scaled, by the weights of its first `width` channels."""
         width = x.shape[1]
         hidden = squeezed_width(width)
         assert self.reduce.bias is not None and self.expand.bias is not None

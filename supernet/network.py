@@ -114,6 +114,7 @@ class PlainNetwork(nn.Module):
         self.classifier = classifier
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return logits [n, classes] of images [n, channels, size, size]."""
         # In this form a converter needs no transpose (a plain mean over (2, 3) leaves one).
         x = self.layers(x).mean((2, 3), keepdim=True).flatten(1)
         if self.features is not None:

@@ -57,9 +57,7 @@ def sources_of(
                 f"{did_you_mean(device, others)}",
                 hint="edge-bench fit measures this machine; edge-bench devices list shows the others",
             )
-        found.append(
-            max(reversed(mine), key=lambda one: (one.runtime == runtime, one.batch == 1, one.created))
-        )
+        found.append(max(mine, key=lambda one: (one.runtime == runtime, one.batch == 1, one.created)))
     return tuple(found)
 
 

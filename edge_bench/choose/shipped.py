@@ -72,7 +72,7 @@ def answering(
             one.created,
         )
 
-    return max(reversed(known), key=rank, default=None)
+    return max(known, key=rank, default=None)
 
 
 def foretold(fitted: FittedPredictor, space: SearchSpace, arch: ArchConfig, *, runtime: str) -> Prediction:

@@ -45,12 +45,14 @@ def fit_few_shot(options: argparse.Namespace, context: Context) -> Outcome:
     threads = options.threads or 1
     space = space_of_run(options.run, context)
     rows, texts = [], []
-    runtimes = options.runtimes or "onnxruntime,litert"
-    for runtime in chosen(runtimes, known=sorted(RUNTIMES.values()), what="runtime"):
-        with context.store() as store:
-            own = store.predictors()
-        # All of them, so that a name that is misspelt is told those that would do.
-        known = [*own, *(one for name in device_profiles.names() for one in shipped(name))]
+    runtimes = chosen(
+        options.runtimes or "onnxruntime,litert", known=sorted(RUNTIMES.values()), what="runtime"
+    )
+    with context.store() as store:
+        known = store.predictors()
+    # All of them, so that a name that is misspelt is told those that would do.
+    known += [one for name in device_profiles.names() for one in shipped(name)]
+    for runtime in runtimes:
         found = sources_of(known, sources, space, runtime=runtime)
         sampling = choose_networks(space, found, samples=samples, held_out=held_out, seed=options.seed)
         context.say(

@@ -17,9 +17,16 @@ from edge_bench.choose.pick import RUNTIMES
 from edge_bench.choose.suggestions import suggest
 from edge_bench.commands import Context, Outcome, table
 from edge_bench.commands._predictor_rows import errors_for_people, predictor_row
-from edge_bench.commands._surveying import AGREEMENT, SURVEYS, Sketch, Surveyor, draw, space_of_run
+from edge_bench.commands._surveying import (
+    AGREEMENT,
+    SURVEYS,
+    Sketch,
+    Surveyor,
+    device_named,
+    draw,
+    space_of_run,
+)
 from edge_bench.commands.export import chosen
-from edge_bench.devices.registry import Registry
 from edge_bench.documents import from_document
 from edge_bench.errors import ConfigError
 from edge_bench.records import THIS_MACHINE, ArchConfig, FittedPredictor, SearchSpace, operators
@@ -90,9 +97,9 @@ def profile(options: argparse.Namespace, context: Context) -> Outcome:
     runtimes = chosen(
         options.runtimes or "onnxruntime,litert", known=sorted(RUNTIMES.values()), what="runtime"
     )
-    if device != THIS_MACHINE:
-        with context.store() as store:
-            Registry(store).get(device)
+    with context.store() as store:
+        # A name that means nothing is told before anything is drawn.
+        device_named(device, store)
     agenda = Agenda.of(_space(options, context))
     context.say(
         f"up to {len(agenda.networks)} networks of '{agenda.space.name}' and {len(agenda.blocks)} of their "

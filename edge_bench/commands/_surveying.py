@@ -18,7 +18,7 @@ from edge_bench.commands.export import subnets_of
 from edge_bench.devices import bundle
 from edge_bench.devices.job import SurveyOptions, survey_job
 from edge_bench.devices.registry import Device, Registry
-from edge_bench.devices.transports import Transport, transport_of
+from edge_bench.devices.transports import transport_of
 from edge_bench.documents import digest
 from edge_bench.errors import ConfigError
 from edge_bench.records import (
@@ -112,7 +112,7 @@ class Surveyor:
         self._threads = threads
         self._context = context
         self._store = store
-        self._transport = _transport(device, context, store)
+        self._transport = transport_of(device_named(device, store), home=context.home, store=store)
         self._seconds = 0.0
         self._visited = 0
 
@@ -272,16 +272,16 @@ def space_of_run(run: str | None, context: Context) -> SearchSpace:
     return subnets_of(subnets, run)[-1].space
 
 
+def device_named(name: str, store: ResultStore) -> Device:
+    """Return this machine, or a device of one's own; `ConfigError` where there is none of that name."""
+    here = Device(name=THIS_MACHINE, transport="local")
+    return here if name == THIS_MACHINE else Registry(store).get(name)
+
+
 def _spread(space: SearchSpace, generator: np.random.Generator) -> ArchConfig:
     """Return a network on the way from an extreme to a random one, so that the ends are reached too."""
     start = space.largest() if generator.random() < 0.5 else space.smallest()
     return space.mutate(start, generator, probability=float(generator.random()))
-
-
-def _transport(device: str, context: Context, store: ResultStore) -> Transport:
-    here = Device(name=THIS_MACHINE, transport="local")
-    found = here if device == THIS_MACHINE else Registry(store).get(device)
-    return transport_of(found, home=context.home, store=store)
 
 
 def _bundled(sketches: Sequence[Sketch]) -> Iterator[list[Sketch]]:

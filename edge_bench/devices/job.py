@@ -181,14 +181,21 @@ def survey_job(bundle: Path, options: SurveyOptions) -> Job:
     return _job(bundle, options, version=SURVEY_VERSION)
 
 
-def _job(file: Path, options: Options | SurveyOptions, **more: Any) -> Job:
+def _job(
+    file: Path,
+    options: Options | SurveyOptions,
+    *,
+    artifact: Artifact | None = None,
+    version: int = VERSION,
+) -> Job:
     return Job(
         id=str(uuid.uuid4()),
         model=file.name,
         digest=sha256_of(file),
         size_bytes=file.stat().st_size,
         options=options,
-        **more,
+        artifact=artifact,
+        version=version,
     )
 
 

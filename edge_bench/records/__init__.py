@@ -22,8 +22,9 @@ from edge_bench.records.result import (
     Placement,
     TimingBlock,
 )
-from edge_bench.records.subnet import Metric, Preprocessing, Subnet
+from edge_bench.records.subnet import Metric, Preprocessing, Step, Subnet, TextInput
 from edge_bench.records.survey import Survey
+from edge_bench.records.transformer import TransformerSpace
 
 __all__ = [
     "THIS_MACHINE",
@@ -50,10 +51,13 @@ __all__ = [
     "Preprocessing",
     "SearchSpace",
     "Stage",
+    "Step",
     "Subnet",
     "Survey",
     "TensorSpec",
+    "TextInput",
     "TimingBlock",
+    "TransformerSpace",
     "macs_of",
     "operators",
     "parse_arch",

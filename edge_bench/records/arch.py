@@ -24,16 +24,18 @@ Activation = Literal["relu", "relu6", "h_swish"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """One inverted-residual block: depthwise kernel side and expand ratio."""
+    """One inverted-residual block: depthwise kernel side and expand ratio; a transformer's layer has 0."""
 
     source: int
-    kernel: int
-    expand: int
+    kernel: int = 0
+    expand: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchConfig:
-    """One choice from a search space; `resolution` is the side of its square input in pixels."""
+    """One choice from a search space; `resolution` is the side of its square input in pixels, of text the
+    longest sequence in tokens.
+    """
 
     space: str
     resolution: int

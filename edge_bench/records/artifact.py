@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from edge_bench.records.subnet import Metric, Preprocessing, Split
+from edge_bench.records.subnet import Metric, Preprocessing, Split, Step, TextInput
 
 Format = Literal["onnx", "tflite"]
 Precision = Literal["fp32", "fp16", "int8", "mixed"]
@@ -41,7 +41,8 @@ class Artifact:
     """A model file. `file` is relative to the home; `metrics` were measured by running the file.
 
     `subnet` is None for a file that was made elsewhere; `data` is then the `[data]` table that the
-    metrics were measured on.
+    metrics were measured on. A text model (`text`) that generates is two files: that of the network, and
+    one whose `step_of` is the first one's id. `task` is what the file does.
     """
 
     id: str
@@ -62,6 +63,10 @@ class Artifact:
     macs: int | None = None
     params: int | None = None
     data: Mapping[str, Any] | None = None
+    text: TextInput | None = None
+    step: Step | None = None
+    step_of: str | None = None
+    task: str = "image_classification"
 
     def metric(self, split: Split) -> Metric | None:
         """Return the metric measured on `split`, or None."""

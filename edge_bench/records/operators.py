@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edge_bench.records.arch import ArchConfig, SearchSpace, scaled_width
+from edge_bench.records.transformer import TransformerSpace, transformer_macs
 
 Kind = Literal["convolution", "pointwise", "depthwise", "squeeze_excite", "add", "global_pool", "linear"]
 
@@ -79,8 +80,14 @@ def operators(space: SearchSpace, arch: ArchConfig) -> tuple[Operator, ...]:
     return tuple(_walk(space, arch))
 
 
-def macs_of(space: SearchSpace, arch: ArchConfig) -> int:
-    """Return the multiply-accumulates of `arch` for one image; `InvalidArch` where it is not in `space`."""
+def macs_of(space: SearchSpace | TransformerSpace, arch: ArchConfig) -> int:
+    """Return the multiply-accumulates of `arch` for one image or longest text.
+
+    Raises:
+        InvalidArch: `arch` is not in `space`.
+    """
+    if isinstance(space, TransformerSpace):
+        return transformer_macs(space, arch)
     return sum(operator.macs for operator in operators(space, arch))
 
 

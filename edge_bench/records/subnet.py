@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from edge_bench.records.arch import ArchConfig, SearchSpace
+from edge_bench.records.transformer import TransformerSpace
 
 Split = Literal["train", "selection", "test"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """A quality on one split of the data. Accuracy is a fraction between 0 and 1."""
+    """A quality on one split of the data. Accuracy is a fraction between 0 and 1, BLEU lies between 0 and
+    100, perplexity is of one token (a character, where those are the tokens).
+    """
 
     name: str
     value: float
@@ -35,17 +38,57 @@ class Preprocessing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TextInput:
+    """How a text becomes the network's input: by the tokenizer in `tokenizer` (a file of the `tokenizers`
+    library, relative to the home, of SHA-256 `digest`), to at most `length` tokens, padded with `pad`.
+
+    `begin` and `end` are the tokens around what is generated. A longer text is an error, or cut off
+    where `truncate`.
+    """
+
+    tokenizer: str
+    digest: str
+    vocabulary: int
+    length: int
+    pad: int = 0
+    begin: int = 1
+    end: int = 2
+    truncate: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """The part of a network that generates one token, as a program of its own, and how it is called.
+
+    It takes `token` int64 [batch, 1], `position` int64 [1] (how many tokens came before), `cache`
+    float32 [layers, 2, batch, heads, room, width of a head] (keys and values of those tokens; what
+    stands at `position` and behind is not looked at) and, of a translation, `memory` (what the
+    network answered to the source, shaped alike) and `source` int64 [batch, length]. It answers
+    `logits` [batch, vocabulary] and `new_cache` [layers, 2, batch, heads, 1, width of a head], which
+    belongs at `position`. `tokens` is how many a text of the selection split has on average.
+    """
+
+    program: str
+    digest: str
+    layers: int
+    heads: int
+    head_width: int
+    tokens: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Subnet:
     """A network cut from a supernet. `program` is its `torch.export` file, relative to the home.
 
     `data` is the `[data]` table (kind and options) that finds its examples again; `params` counts
-    the module's parameters as trained, `macs` the multiply-accumulates for one image.
+    the module's parameters as trained, `macs` the multiply-accumulates for one image or longest text.
+    A network takes images (`preprocessing`) or text (`text`); one that generates has a `step`.
     """
 
     id: str
     run: str
     technique: str
-    space: SearchSpace
+    space: SearchSpace | TransformerSpace
     arch: ArchConfig
     program: str
     digest: str
@@ -54,9 +97,11 @@ class Subnet:
     task: str
     metrics: tuple[Metric, ...]
     class_names: tuple[str, ...]
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | None
     data: Mapping[str, Any]
     created: str
+    text: TextInput | None = None
+    step: Step | None = None
     sparsity: float = 0.0
     notes: Mapping[str, Any] = field(default_factory=dict)
 

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge_bench.files import HOME_VARIABLE, Home
-from edge_bench.records import SearchSpace
+from edge_bench.records import (
+    Artifact,
+    Metric,
+    SearchSpace,
+    Step,
+    Subnet,
+    TensorSpec,
+    TextInput,
+    TransformerSpace,
+)
 from supernet.spaces.lite_32 import LiteAt32
 from supernet.spaces.mobilenet_v3 import MobilenetV3
 
@@ -164,3 +175,141 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Home]:
     path.write_text(TINY, encoding="utf-8")
     home = Home(folder / "home")
     return train(load_run(path), home=home, say=lambda line: None, interactive=False), home
+
+
+# What is measured of each task, whether more is better, and a value of it.
+TEXT_METRICS = {
+    "text_classification": ("accuracy", True, 0.831),
+    "language_modelling": ("perplexity", False, 6.87),
+    "translation": ("bleu", True, 33.4),
+}
+CREATED = "2026-01-01T00:00:00+00:00"
+
+
+@pytest.fixture(scope="session")
+def text_space() -> Callable[[str], TransformerSpace]:
+    """A function that gives a task's space: 6 encoder layers, 4 decoder layers, or both."""
+
+    def make(task: str = "translation") -> TransformerSpace:
+        return TransformerSpace(
+            name=f"{task}-space",
+            vocabulary=50,
+            length=16,
+            width=8,
+            heads=2,
+            hidden=16,
+            outputs=2 if task == "text_classification" else 50,
+            encoder_layers=0 if task == "language_modelling" else 6,
+            decoder_layers=0 if task == "text_classification" else 4,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def text_subnet(text_space: Callable[[str], TransformerSpace]) -> Callable[..., Subnet]:
+    """A function that gives a subnet of a text model: `text_subnet("translation", {"encoder": (0, 2)})`."""
+
+    def make(task: str = "translation", kept: Any = None, quality: float | None = None) -> Subnet:
+        space = text_space(task)
+        arch = space.keeping(kept or {})
+        name, higher, usual = TEXT_METRICS[task]
+        identity = f"{task}-{arch.key[:8]}"
+        return Subnet(
+            id=identity,
+            run=f"{task}-0a1b2c3d",
+            technique="layer_drop",
+            space=space,
+            arch=arch,
+            program="program.pt2",
+            digest="0" * 64,
+            params=1000 * len(arch.blocks),
+            macs=10_000 * len(arch.blocks),
+            task=task,
+            metrics=tuple(
+                Metric(
+                    name=name,
+                    value=usual if quality is None else quality,
+                    higher_is_better=higher,
+                    split=split,
+                    examples=200,
+                )
+                for split in ("selection", "test")
+            ),
+            class_names=("bad", "good") if task == "text_classification" else (),
+            preprocessing=None,
+            data={"kind": task, "path": "texts"},
+            created=CREATED,
+            text=TextInput(
+                tokenizer=f"artifacts/{identity}/tokenizer.json",
+                digest="2" * 64,
+                vocabulary=50,
+                length=16,
+            ),
+            step=Step(
+                program="step.pt2",
+                digest="3" * 64,
+                layers=len(space.kept(arch)["decoder"]),
+                heads=2,
+                head_width=4,
+                tokens=10.0,
+            )
+            if space.decoder_layers
+            else None,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def text_files() -> Callable[..., list[Artifact]]:
+    """A function that gives the files of a text subnet: the network's, and of what generates the step's."""
+
+    def make(of: Subnet, *, format: Any = "onnx", precision: Any = "fp32") -> list[Artifact]:
+        identity = f"{of.id}-{format}-{precision}"
+
+        def file(name: str, path: str, **more: Any) -> Artifact:
+            return Artifact(
+                id=name,
+                name=name,
+                subnet=of.id,
+                format=format,
+                precision=precision,
+                file=f"artifacts/{of.id}/{path}-{precision}.{format}",
+                digest="1" * 64,
+                outputs=(TensorSpec(name="logits", dtype="float32", shape=(None, 2)),),
+                class_names=of.class_names,
+                created=CREATED,
+                macs=of.macs,
+                params=of.params,
+                data=of.data,
+                text=of.text,
+                task=of.task,
+                **more,
+            )
+
+        def tokens(name: str, last: int | None) -> TensorSpec:
+            return TensorSpec(name=name, dtype="int64", shape=(None, last))
+
+        network = file(
+            identity,
+            of.id,
+            size_bytes=40_000,
+            inputs=(tokens("tokens", None),),
+            metrics=of.metrics,
+            step=of.step,
+        )
+        if of.step is None:
+            return [network]
+        step = file(
+            f"{of.id}-step-{format}-{precision}",
+            f"{of.id}-step",
+            size_bytes=30_000,
+            inputs=(tokens("token", 1),),
+            metrics=(),
+            step=of.step,
+            step_of=identity,
+        )
+        return [network, step]
+
+    return make

@@ -240,7 +240,7 @@ def _files(
 def _papers(picked: choosing.Pick, artifact: Artifact, path: Path, records: Stored) -> None:
     """Offer the model card, and a script that runs the file."""
     subnet = next((subnet for subnet in records.subnets if subnet.id == artifact.subnet), None)
-    if subnet is None and artifact.preprocessing is None:
+    if artifact.preprocessing is None and (subnet is None or subnet.preprocessing is None):
         return
     one = picked.recommended
     newest = choosing.newest_results(records.results, one.device)

@@ -35,6 +35,7 @@ from edge_bench.records import (
     Operator,
     Prediction,
     SearchSpace,
+    TransformerSpace,
     operators,
 )
 from edge_bench.statistics import kendall, relative_errors, spearman
@@ -135,7 +136,7 @@ def block_validity(seen: FeatureTable) -> dict[str, tuple[float, float]]:
     return _spans(seen, "block")
 
 
-def space_key(space: SearchSpace) -> str:
+def space_key(space: SearchSpace | TransformerSpace) -> str:
     """Return what tells a search space from others of its name: name and digest."""
     return f"{space.name}-{digest(space, length=8)}"
 

@@ -19,7 +19,9 @@ from edge_bench.records import (
     FittedMemory,
     FittedPredictor,
     Frontier,
+    Prediction,
     Subnet,
+    TransformerSpace,
 )
 from edge_bench.records.frontier import Source
 
@@ -58,7 +60,7 @@ def candidates(
     there is a file, else the subnet's; a file made elsewhere is one of them once its quality was measured.
     """
     by_id = {subnet.id: subnet for subnet in subnets}
-    files = list(artifacts)
+    files = [one for one in artifacts if one.step_of is None]
     measured = newest_results(results, device)
     fitted = [one for one in predictors if one.device == device]
     alike = [one for one in fitted if one.threads == 1]
@@ -166,10 +168,10 @@ def _of_file(
         latency = result.p50_bounds_ms
         threads, origin = 1, "" if result.measured_here else result.origin
     else:
-        known = subnet and _answering(fitted, subnet, runtime, artifact.precision)
-        if not subnet or not known:
+        told = subnet and _predicted(subnet, fitted, runtime, artifact.precision)
+        if not told:
             return None
-        prediction = foretold(known, subnet.space, subnet.arch, runtime=runtime)
+        known, prediction = told
         latency = (prediction.latency_ms, prediction.low_ms, prediction.high_ms)
         threads, warning, origin = known.threads, prediction.warning, published_by(known)
     return Candidate(
@@ -211,7 +213,7 @@ def _memory(
     """
     if result and result.peak_memory_mb is not None:
         return {"peak_memory_mb": result.peak_memory_mb, "memory_source": _source(result)}
-    if subnet is None:
+    if subnet is None or isinstance(subnet.space, TransformerSpace):
         return {}
     known = weighed.get((runtime, space_key(subnet.space))) or weighed.get(runtime)
     if known is None:
@@ -245,10 +247,10 @@ def _of_subnet(
     device: str,
 ) -> Candidate | None:
     metric = subnet.metric("selection")
-    known = _answering(fitted, subnet, RUNTIMES[form], "fp32")
-    if metric is None or known is None:
+    told = _predicted(subnet, fitted, RUNTIMES[form], "fp32")
+    if metric is None or told is None or isinstance(subnet.space, TransformerSpace):
         return None
-    prediction = foretold(known, subnet.space, subnet.arch, runtime=RUNTIMES[form])
+    known, prediction = told
     return Candidate(
         name=f"{subnet.id}-{form}-fp32",
         subnet=subnet.id,
@@ -274,10 +276,14 @@ def _of_subnet(
     )
 
 
-def _answering(
-    fitted: Sequence[FittedPredictor], subnet: Subnet, runtime: str, precision: str
-) -> FittedPredictor | None:
-    return answering(fitted, subnet.space, [subnet.arch], runtime=runtime, precision=precision)
+def _predicted(
+    subnet: Subnet, fitted: Sequence[FittedPredictor], runtime: str, precision: str
+) -> tuple[FittedPredictor, Prediction] | None:
+    """Return a network's predicted latency and the predictor that answers; None where none does."""
+    if isinstance(subnet.space, TransformerSpace):
+        return None
+    known = answering(fitted, subnet.space, [subnet.arch], runtime=runtime, precision=precision)
+    return (known, foretold(known, subnet.space, subnet.arch, runtime=runtime)) if known else None
 
 
 def _nearest_miss(candidates: Sequence[Candidate], budget: Budget) -> tuple[str]:

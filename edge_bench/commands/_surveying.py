@@ -27,6 +27,7 @@ from edge_bench.records import (
     Operator,
     SearchSpace,
     Survey,
+    TransformerSpace,
     macs_of,
     operators,
 )
@@ -261,7 +262,11 @@ def draw(space: SearchSpace, nets: int, held_out: int, *, seed: int) -> Drawn:
 
 
 def space_of_run(run: str | None, context: Context) -> SearchSpace:
-    """Return the search space of a run with subnets, by default the newest; `ConfigError` for none."""
+    """Return the search space of a run with subnets, by default the newest.
+
+    Raises:
+        ConfigError: there is no subnet, or they are of a text model, which has no such space.
+    """
     with context.store() as store:
         subnets = store.subnets()
     if not subnets:
@@ -269,7 +274,13 @@ def space_of_run(run: str | None, context: Context) -> SearchSpace:
             "there is no subnet in the store, so no search space is known",
             hint="edge-bench train RUN.toml, then edge-bench extract RUN",
         )
-    return subnets_of(subnets, run)[-1].space
+    newest = subnets_of(subnets, run)[-1]
+    if isinstance(newest.space, TransformerSpace):
+        raise ConfigError(
+            f"run '{newest.run}' trains a text model, whose latency is not surveyed on untrained files",
+            hint="edge-bench bench --all measures its files; or name the run of images: --run",
+        )
+    return newest.space
 
 
 def device_named(name: str, store: ResultStore) -> Device:

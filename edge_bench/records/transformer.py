@@ -54,7 +54,9 @@ class TransformerSpace:
         told: dict[Stack, tuple[int, ...]] = {}
         offset = 0
         for stack, count in self.layers.items():
-            own = (block.source - offset for block in arch.blocks if offset <= block.source < offset + count)
+            own = (
+                block.source - offset for block in arch.blocks if offset <= block.source < offset + count
+            )
             told[stack] = tuple(own)
             offset += count
         return told
@@ -88,7 +90,9 @@ class TransformerSpace:
                     f"{depth} {stack} layers are asked for; network '{self.name}' can keep 1 to "
                     f"{self.layers.get(stack, 0)}"
                 )
-        return self.keeping({stack: every_other(self.layers[stack], depth) for stack, depth in depths.items()})
+        return self.keeping(
+            {stack: every_other(self.layers[stack], depth) for stack, depth in depths.items()}
+        )
 
     def largest(self) -> ArchConfig:
         """Return the network with every layer."""
@@ -128,7 +132,7 @@ class TransformerSpace:
             raise InvalidArch(f"the architecture is of space '{arch.space}', not '{self.name}'")
         if arch.resolution != self.length:
             raise InvalidArch(
-                f"the architecture takes {arch.resolution} tokens; network '{self.name}' takes {self.length}"
+                f"the architecture takes {arch.resolution} tokens, network '{self.name}' {self.length}"
             )
         sources = [block.source for block in arch.blocks]
         last = sum(self.layers.values()) - 1
@@ -170,7 +174,9 @@ def transformer_macs(space: TransformerSpace, arch: ArchConfig) -> int:
         InvalidArch: `arch` is not in `space`.
     """
     space.check(arch)
-    body = sum(len(kept) * layer_macs(space, stack, space.length) for stack, kept in space.kept(arch).items())
+    body = sum(
+        len(kept) * layer_macs(space, stack, space.length) for stack, kept in space.kept(arch).items()
+    )
     # A classifier answers once for a sequence, a language model and a translator once for each token.
     answers = space.length if space.decoder_layers else 1
     return body + answers * space.width * space.outputs

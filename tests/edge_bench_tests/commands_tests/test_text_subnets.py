@@ -1,0 +1,72 @@
+"""Text models in the store: every command knows them or says what to use instead."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from edge_bench import cli
+from edge_bench.errors import GATE_FAILED, OK, USAGE
+from edge_bench.files import Home
+from edge_bench.records import Artifact, Subnet
+from edge_bench.store import ResultStore
+
+TASKS = ("text_classification", "language_modelling", "translation")
+Answer = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture
+def answer(capsys: pytest.CaptureFixture[str]) -> Answer:
+    """A function that runs a command in this process and returns its status and document."""
+
+    def run(*words: str) -> tuple[int, dict[str, Any]]:
+        status = cli.main([*words, "--json"])
+        return status, json.loads(capsys.readouterr().out)
+
+    return run
+
+
+@pytest.fixture
+def stored(
+    home: Home, text_subnet: Callable[..., Subnet], text_files: Callable[..., list[Artifact]]
+) -> list[Subnet]:
+    """A subnet of each task in the store, with its files."""
+    subnets = [text_subnet(task) for task in TASKS]
+    with ResultStore(home.store_url) as store:
+        store.add(*subnets, *(file for one in subnets for file in text_files(one)))
+    return subnets
+
+
+def test_text_subnets_and_their_files_are_listed(stored: list[Subnet], answer: Answer) -> None:
+    status, document = answer("results", "--kind", "subnet")
+    assert (status, [row["metric"] for row in document["subnets"]]) == (
+        OK,
+        ["accuracy", "perplexity", "bleu"],
+    )
+    status, document = answer("results", "--kind", "artifact")
+    assert (status, len(document["artifacts"])) == (OK, 5)
+
+
+@pytest.mark.parametrize("command", ["fit --samples 4 --from a-phone", "devices profile"])
+def test_what_surveys_untrained_images_names_what_to_use_for_text(
+    stored: list[Subnet], answer: Answer, command: str
+) -> None:
+    status, document = answer(*command.split(), "--run", stored[-1].run)
+    assert status == USAGE
+    assert "text model" in document["error"]["message"]
+    assert "edge-bench" in document["error"]["hint"]
+
+
+def test_picking_among_unmeasured_text_models_says_that_no_latency_is_known(
+    stored: list[Subnet], answer: Answer
+) -> None:
+    status, document = answer("pick", "--run", stored[0].run)
+    assert status == GATE_FAILED
+    assert "no latency is known" in document["error"]["message"]
+
+
+def test_devices_are_listed_where_text_models_are_stored(stored: list[Subnet], answer: Answer) -> None:
+    assert answer("devices", "list")[0] == OK

@@ -12,8 +12,8 @@ from edge_bench.commands import Command, Context, Outcome, table
 from edge_bench.documents import from_document
 from edge_bench.errors import ConfigError, did_you_mean
 from edge_bench.files import Home
-from edge_bench.records import ArchConfig, SearchSpace, Subnet
-from edge_bench.records.notation import FORMS, NAMES, parse_arch
+from edge_bench.records import ArchConfig, SearchSpace, Subnet, TransformerSpace
+from edge_bench.records.notation import FORMS, NAMES, arch_name, parse_arch
 
 ARCH_HELP = (
     f"ARCH is {FORMS}; FILE.json with `space`, `resolution` and `blocks`; or a stored subnet's id or key"
@@ -81,7 +81,7 @@ class Extract(Command):
         return Outcome(document={"subnets": rows}, text=text)
 
 
-def arch_of(given: str, space: SearchSpace, stored: Sequence[Subnet]) -> ArchConfig:
+def arch_of(given: str, space: SearchSpace | TransformerSpace, stored: Sequence[Subnet]) -> ArchConfig:
     """Return the architecture of `space` that a word on the command line means.
 
     Args:
@@ -129,16 +129,27 @@ def read_arch(path: Path) -> ArchConfig:
 
 
 def subnet_row(subnet: Subnet) -> dict[str, Any]:
-    """Return what is told of a subnet: a flat document."""
+    """Return what is told of a subnet: a flat document.
+
+    `layers` are those that a text model keeps, as `--arch` takes them; its `resolution` is in tokens.
+    """
+    space = subnet.space
     return {
         "id": subnet.id,
         "arch": subnet.arch.key,
         "resolution": subnet.arch.resolution,
         "blocks": len(subnet.arch.blocks),
+        "layers": arch_name(space, subnet.arch) if isinstance(space, TransformerSpace) else None,
         "params": subnet.params,
         "macs": subnet.macs,
         "metrics": [
-            {"name": m.name, "value": m.value, "split": m.split, "examples": m.examples}
+            {
+                "name": m.name,
+                "value": m.value,
+                "higher_is_better": m.higher_is_better,
+                "split": m.split,
+                "examples": m.examples,
+            }
             for m in subnet.metrics
         ],
         "program": subnet.program,
@@ -155,9 +166,16 @@ def _newest_run(home: Home) -> Path:
 
 
 def _for_people(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows of one run for a table: of images their pixels and blocks, of texts tokens and layers."""
+    of_text = any(row["layers"] for row in rows)
+    words = {"resolution": "tokens"} if of_text else {}
+    hidden = {"metrics", "program", "arch", "blocks" if of_text else "layers"}
     shown = []
     for row in rows:
-        accuracies = {f"{m['split']} {m['name']}": m["value"] for m in row["metrics"]}
-        flat = {key: value for key, value in row.items() if key not in ("metrics", "program", "arch")}
-        shown.append({**flat, **accuracies})
+        flat = {words.get(key, key): value for key, value in row.items() if key not in hidden}
+        metrics = {
+            f"{m['split']} {m['name']}{'' if m['higher_is_better'] else ' (less is better)'}": m["value"]
+            for m in row["metrics"]
+        }
+        shown.append({**flat, **metrics})
     return shown

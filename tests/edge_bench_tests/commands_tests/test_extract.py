@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge_bench import cli
+from edge_bench.commands import extract
 from edge_bench.documents import to_document
 from edge_bench.files import Home
 from edge_bench.records import ArchConfig, SearchSpace, Subnet
@@ -144,3 +146,17 @@ def test_a_network_that_a_run_does_not_have_is_told_in_one_line(
 def test_a_home_without_a_run_says_so(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["extract", "--arch", "largest"]) == 2
     assert "there is no run yet" in capsys.readouterr().err
+
+
+def test_of_text_models_the_layers_that_are_kept_and_the_metric_are_told(
+    text_subnet: Callable[..., Subnet],
+) -> None:
+    subnet = text_subnet("translation", {"encoder": (0, 2, 4), "decoder": (0, 3)})
+    row = extract.subnet_row(subnet)
+    assert row["layers"] == "0,2,4/0,3"
+    assert extract.arch_of(row["layers"], subnet.space, []) == subnet.arch
+    assert [(one["name"], one["higher_is_better"]) for one in row["metrics"]] == [("bleu", True)] * 2
+    [shown] = extract._for_people([extract.subnet_row(text_subnet("language_modelling"))])
+    assert shown["tokens"] == 16 and shown["layers"] == "0,1,2,3"
+    assert shown["test perplexity (less is better)"] == 6.87
+    assert "blocks" not in shown and "resolution" not in shown

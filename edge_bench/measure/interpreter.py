@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_bench.errors import InvalidModel
+from edge_bench.measure.inputs import POSITION, UNTOLD, Feeding, batch_axis, plain_name
 from edge_bench.measure.runtimes import Profile, Runtime, Session, Tensors, fixed_batch, refusal
 from edge_bench.measure.tflite_file import survey_file
 from edge_bench.records.artifact import TensorSpec
@@ -43,7 +44,7 @@ class InterpreterRuntime(Runtime):
             raise self._refusal(model, error) from error
         return InterpreterSession(self.name, model, interpreter)
 
-    def profile(self, model: Path, *, threads: int, batch: int = 1) -> Profile:
+    def profile(self, model: Path, *, threads: int, batch: int = 1, feeding: Feeding = UNTOLD) -> Profile:
         """Tell which operators the delegate took; the Python interpreter tells no times."""
         session = self.open(model, threads=threads, batch=batch)
         assert isinstance(session, InterpreterSession)
@@ -140,10 +141,13 @@ def _resize(interpreter: Any, batch: int) -> int | None:
     before: int | None = None
     for item in interpreter.get_input_details():
         shape = [int(side) for side in item["shape"]]
-        free = bool(len(item["shape_signature"])) and item["shape_signature"][0] == -1
-        if shape and shape[0] != batch and (batch > 1 or free):
-            before = shape[0]
-            interpreter.resize_tensor_input(item["index"], [batch, *shape[1:]])
+        if not shape or plain_name(str(item["name"])) == POSITION:
+            continue
+        axis = batch_axis(shape)
+        free = bool(len(item["shape_signature"])) and item["shape_signature"][axis] == -1
+        if shape[axis] != batch and (batch > 1 or free):
+            before = shape[axis]
+            interpreter.resize_tensor_input(item["index"], [*shape[:axis], batch, *shape[axis + 1 :]])
     return before
 
 

@@ -31,6 +31,7 @@ from edge_bench.measure.inspection import check_model, memory_limit_bytes
 from edge_bench.records.artifact import Precision, TensorSpec
 
 Floats = npt.NDArray[np.float32]
+Tokens = npt.NDArray[np.int64]
 Specs = tuple[TensorSpec, ...]
 
 MAX_FILE_BYTES = 4 << 30
@@ -66,18 +67,19 @@ class Stated:
 
 def predict(
     model: Path,
-    inputs: Floats,
+    inputs: Floats | Tokens,
     *,
     runtime: str,
     batch: int,
     threads: int = 1,
     timeout_s: float = 600,
 ) -> Floats:
-    """Return the first output float32 [n, ...] for inputs float32 [n, ...] in the file's own layout.
+    """Return the first output float32 [n, ...] for inputs [n, ...] in the file's own layout.
 
-    The file runs on exactly `batch` examples at a time; the last batch is padded by repeating its
-    last example and the padding cut off. Where the file's tensors are integers, inputs are quantized
-    and outputs dequantized by their scale and zero point.
+    Inputs are real numbers, or the integers that the file takes. The file runs on exactly `batch`
+    examples at a time; the last batch is padded by repeating its last example and the padding cut off.
+    Where the file's tensors are quantized, real inputs are too, and outputs dequantized, by their scale
+    and zero point. Keys and values, of six sides, are joined along the third, which counts examples.
 
     Raises:
         InvalidModel, ModelCrashed: the runtime refuses the file, or died of it.
@@ -87,8 +89,41 @@ def predict(
     if not len(inputs):
         raise errors.DataError("there are no inputs to run the model on")
     job = {"runtime": runtime, "model": str(model.resolve()), "batch": batch, "threads": threads}
-    given = {"inputs": np.ascontiguousarray(inputs, np.float32)}
+    given = {"inputs": _kept_whole(inputs)}
     return run_job("predict", job, arrays=given, timeout_s=timeout_s).arrays["outputs"]
+
+
+def run(
+    model: Path,
+    feeds: Mapping[str, npt.NDArray[Any]],
+    *,
+    runtime: str,
+    batch: int = 1,
+    threads: int = 1,
+    timeout_s: float = 600,
+) -> dict[str, npt.NDArray[Any]]:
+    """Run a model file once and return all its outputs by name, as real numbers where they are quantized.
+
+    Args:
+        model: the file.
+        feeds: an array for each of its inputs, by the name in the file or as `inputs.plain_name` tells.
+        runtime: what runs it.
+        batch: how many examples the feeds hold.
+        threads: intra-operator threads.
+        timeout_s: how long it may take.
+
+    Raises:
+        InvalidModel, ModelCrashed: the runtime refuses the file or these feeds, or died of them.
+        ConfigError: no such file, or a file whose batch is fixed at another size.
+    """
+    check_model(model, runtime=runtime)
+    job = {"runtime": runtime, "model": str(model.resolve()), "batch": batch, "threads": threads}
+    names = list(feeds)
+    arrays = {str(place): _kept_whole(feeds[name]) for place, name in enumerate(names)}
+    answer = run_job(
+        "edge_bench.measure.text_jobs:run", {**job, "names": names}, arrays=arrays, timeout_s=timeout_s
+    )
+    return {name: answer.arrays[str(place)] for place, name in enumerate(answer.document["names"])}
 
 
 def describe(model: Path, *, runtime: str) -> tuple[Specs, Specs]:
@@ -288,6 +323,11 @@ def _child(folder: Path, *, passing: Sequence[int] = ()) -> Iterator[subprocess.
             child.wait()
             if child.stdin:
                 child.stdin.close()
+
+
+def _kept_whole(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return whole numbers as they are and others as float32."""
+    return np.ascontiguousarray(array, None if array.dtype.kind in "iu" else np.float32)
 
 
 def _silence(timeout_s: float) -> ModelCrashed:

@@ -28,7 +28,7 @@ import numpy.typing as npt
 from edge_bench import variants
 from edge_bench.documents import from_document, to_document
 from edge_bench.errors import EdgeBenchError, InvalidModel
-from edge_bench.measure.inputs import dequantized, quantized, random_feeds
+from edge_bench.measure.inputs import Feeding, batch_axis, dequantized, quantized, random_feeds
 from edge_bench.measure.peers import PEERS, Assignment, Peer
 from edge_bench.measure.runtimes import RUNTIMES, Runtime, Session, refusal
 from edge_bench.measure.timing import Plan, measure, undisturbed
@@ -75,7 +75,7 @@ def main(folder: Path) -> None:
 
 def describe(job: Mapping[str, Any], _: Arrays) -> tuple[dict[str, Any], Arrays]:
     """Return what the file says of its tensors."""
-    session = _open(job, Path(job["model"]))
+    session = open_model(job, Path(job["model"]))
     return {
         "inputs": to_document(session.inputs),
         "outputs": to_document(session.outputs),
@@ -84,8 +84,8 @@ def describe(job: Mapping[str, Any], _: Arrays) -> tuple[dict[str, Any], Arrays]
 
 
 def predict(job: Mapping[str, Any], arrays: Arrays) -> tuple[dict[str, Any], Arrays]:
-    """Run the model on `in-inputs` [n, ...] in batches; answer the first output [n, ...]."""
-    session = _open(job, Path(job["model"]))
+    """Run the model on `in-inputs` [n, ...] in batches; answer the first output of all of them."""
+    session = open_model(job, Path(job["model"]))
     inputs, batch = arrays["in-inputs"], int(job["batch"])
     if len(session.inputs) != 1:
         names = ", ".join(spec.name for spec in session.inputs)
@@ -101,10 +101,11 @@ def predict(job: Mapping[str, Any], arrays: Arrays) -> tuple[dict[str, Any], Arr
         part = inputs[start : start + batch]
         padded = np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)])
         answer = session.run({taken.name: quantized(padded, taken)})[given.name]
-        if answer.ndim == 0 or len(answer) != batch:
+        axis = batch_axis(answer.shape)
+        if answer.ndim == 0 or answer.shape[axis] != batch:
             raise InvalidModel(f"the model answers {answer.shape} to a batch of {batch}")
-        parts.append(dequantized(answer, given)[: len(part)])
-    return {}, {"outputs": np.concatenate(parts)}
+        parts.append(dequantized(answer, given).take(range(len(part)), axis))
+    return {}, {"outputs": np.concatenate(parts, axis)}
 
 
 def time_model(job: Mapping[str, Any], _: Arrays) -> tuple[dict[str, Any], Arrays]:
@@ -114,7 +115,7 @@ def time_model(job: Mapping[str, Any], _: Arrays) -> tuple[dict[str, Any], Array
     started = time.perf_counter_ns()
     session = runtime.open(Path(job["model"]), threads=threads, batch=batch)
     load_ns = time.perf_counter_ns() - started
-    feeds = random_feeds(session.inputs, batch=batch)
+    feeds = random_feeds(session.inputs, batch=batch, feeding=_feeding(job))
     opened = {
         "load_ms": load_ns / 1e6,
         "precision": session.precision,
@@ -155,21 +156,23 @@ def check_and_weigh(job: Mapping[str, Any], _: Arrays) -> tuple[dict[str, Any], 
 
     `batched` tells whether each output has as many rows as the batch has examples.
     """
-    session, batch = _open(job, Path(job["model"])), int(job["batch"])
-    feeds = random_feeds(session.inputs, batch=batch)
+    session, batch = open_model(job, Path(job["model"])), int(job["batch"])
+    feeds = random_feeds(session.inputs, batch=batch, feeding=_feeding(job))
     outputs = session.run(feeds)
     check_outputs(outputs)
     session.prepare(feeds)
     for _run in range(MEMORY_RUNS):
         session.invoke()
-    batched = all(array.ndim and len(array) == batch for array in outputs.values())
+    batched = all(
+        array.ndim and array.shape[batch_axis(array.shape)] == batch for array in outputs.values()
+    )
     return {"peak_memory_mb": peak_memory_mb(), "batched": bool(batched)}, {}
 
 
 def profile(job: Mapping[str, Any], _: Arrays) -> tuple[dict[str, Any], Arrays]:
     """Answer where the time of an inference goes, as far as the runtime tells."""
     threads, batch = int(job["threads"]), int(job["batch"])
-    told = _runtime(job).profile(Path(job["model"]), threads=threads, batch=batch)
+    told = _runtime(job).profile(Path(job["model"]), threads=threads, batch=batch, feeding=_feeding(job))
     return {"profile": to_document(told)}, {}
 
 
@@ -179,7 +182,7 @@ def survey(job: Mapping[str, Any], _: Arrays) -> tuple[dict[str, Any], Arrays]:
     Time in which other work had the CPU is taken off: it is asked how long a model takes, not how
     often it was interrupted.
     """
-    sessions = [_open(job, Path(model)) for model in job["models"]]
+    sessions = [open_model(job, Path(model)) for model in job["models"]]
     for session in sessions:
         feeds = random_feeds(session.inputs, batch=1)
         check_outputs(session.run(feeds))
@@ -194,8 +197,8 @@ def survey(job: Mapping[str, Any], _: Arrays) -> tuple[dict[str, Any], Arrays]:
 
 def turns(job: Mapping[str, Any], _: Arrays) -> tuple[dict[str, Any], Arrays]:
     """Check what the model answers, then measure a block whenever the parent asks for one."""
-    session = _open(job, Path(job["model"]))
-    feeds = random_feeds(session.inputs, batch=int(job["batch"]))
+    session = open_model(job, Path(job["model"]))
+    feeds = random_feeds(session.inputs, batch=int(job["batch"]), feeding=_feeding(job))
     check_outputs(session.run(feeds))
     take_turns(session, feeds, threads=int(job["threads"]), line=int(job["socket"]))
     return {}, {}
@@ -273,11 +276,16 @@ def _round_median_ms(session: Session, round_ms: float, job: Mapping[str, Any]) 
     return percentile(latencies, 50) / 1e6
 
 
+def _feeding(job: Mapping[str, Any]) -> Feeding:
+    return from_document(Feeding, job.get("feeding", {}))
+
+
 def _runtime(job: Mapping[str, Any]) -> Runtime:
     return variants.load(Runtime, RUNTIMES, job["runtime"])()
 
 
-def _open(job: Mapping[str, Any], model: Path) -> Session:
+def open_model(job: Mapping[str, Any], model: Path) -> Session:
+    """Open a model in the job's runtime, with its threads and its batch."""
     try:
         return _runtime(job).open(model, threads=int(job["threads"]), batch=int(job["batch"]))
     except RuntimeError as error:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from edge_bench.errors import ConfigError, InvalidModel
 from edge_bench.measure.clock import Clock, MachineClock
+from edge_bench.measure.inputs import UNTOLD, Feeding
 from edge_bench.measure.kernel import UNAVAILABLE
 from edge_bench.records.artifact import Precision, TensorSpec
 from edge_bench.records.result import OperatorTime, Placement
@@ -93,7 +94,7 @@ class Runtime(ABC):
     def version(self) -> str:
         """Return the version of the library behind this runtime."""
 
-    def profile(self, model: Path, *, threads: int, batch: int = 1) -> Profile:
+    def profile(self, model: Path, *, threads: int, batch: int = 1, feeding: Feeding = UNTOLD) -> Profile:
         """Run `model` in a session of its own that watches its operators; it is slowed by that.
 
         What a runtime does not tell stands in the profile's notes; by default that is everything.

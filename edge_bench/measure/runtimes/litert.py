@@ -11,7 +11,7 @@ import ai_edge_litert.interpreter as library
 
 from edge_bench.errors import InvalidModel
 from edge_bench.measure import litert_profile
-from edge_bench.measure.inputs import random_feeds
+from edge_bench.measure.inputs import UNTOLD, Feeding, random_feeds
 from edge_bench.measure.interpreter import InterpreterRuntime
 from edge_bench.measure.runtimes import Profile
 
@@ -32,12 +32,12 @@ class LiteRT(InterpreterRuntime):
     def version(self) -> str:
         return importlib.metadata.version("ai-edge-litert")
 
-    def profile(self, model: Path, *, threads: int, batch: int = 1) -> Profile:
+    def profile(self, model: Path, *, threads: int, batch: int = 1, feeding: Feeding = UNTOLD) -> Profile:
         """Tell the times too, by LiteRT's profiler, of the files that its newer interface takes."""
         placed = super().profile(model, threads=threads, batch=batch)
         session = self.open(model, threads=threads, batch=batch)
         try:
-            feeds = random_feeds(session.inputs, batch=batch)
+            feeds = random_feeds(session.inputs, batch=batch, feeding=feeding)
             times = litert_profile.profile(LIBRARY, model, feeds, threads=threads)
         except (InvalidModel, OSError, AttributeError) as error:
             # No library of that name, or one without these functions: another version's.

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from edge_bench.errors import InvalidModel
-from edge_bench.measure.inputs import random_feeds
+from edge_bench.measure.inputs import UNTOLD, Feeding, fixed_batch_of, random_feeds
 from edge_bench.measure.onnx_file import survey_file
 from edge_bench.measure.runtimes import Profile, Runtime, Session, Tensors, by_share, fixed_batch, refusal
 from edge_bench.records.artifact import TensorSpec
@@ -46,14 +46,14 @@ class OnnxRuntime(Runtime):
     def open(self, model: Path, *, threads: int, batch: int = 1) -> Session:
         return _Session(model, self._session(model, _options(threads)), batch)
 
-    def profile(self, model: Path, *, threads: int, batch: int = 1) -> Profile:
+    def profile(self, model: Path, *, threads: int, batch: int = 1, feeding: Feeding = UNTOLD) -> Profile:
         """Tell each node's time and provider, from the library's own trace."""
         options = _options(threads)
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(tempfile.mkdtemp()) / "trace")
         opened = self._session(model, options)
         session = _Session(model, opened, batch)
-        session.prepare(random_feeds(session.inputs, batch=batch))
+        session.prepare(random_feeds(session.inputs, batch=batch, feeding=feeding))
         for _ in range(PROFILED_RUNS):
             session.invoke()
         trace = Path(opened.end_profiling())
@@ -128,8 +128,8 @@ class _Session(Session):
         if not self.outputs:
             raise InvalidModel(f"'{model.name}' has no output that is a tensor")
         for spec in self.inputs:
-            if batch > 1 and spec.shape and spec.shape[0] not in (None, batch):
-                raise fixed_batch(model, spec.shape[0] or 1, batch)
+            if batch > 1 and (fixed := fixed_batch_of(spec)) not in (None, batch):
+                raise fixed_batch(model, fixed or 1, batch)
         self.precision = survey_file(model).precision(self.inputs[0].dtype if self.inputs else "")
 
     def run(self, feeds: Tensors) -> dict[str, npt.NDArray[np.generic]]:

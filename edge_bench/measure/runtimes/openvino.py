@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import openvino
 
 from edge_bench.errors import InvalidModel
 from edge_bench.measure import onnx_file, tflite_file
-from edge_bench.measure.inputs import random_feeds
+from edge_bench.measure.inputs import UNTOLD, Feeding, batch_axis, fixed_batch_of, random_feeds
 from edge_bench.measure.runtimes import Profile, Runtime, Session, Tensors, by_share, fixed_batch, refusal
 from edge_bench.records.artifact import Precision, TensorSpec
 from edge_bench.records.result import OperatorTime, Placement
@@ -50,10 +51,10 @@ class OpenVino(Runtime):
     def open(self, model: Path, *, threads: int, batch: int = 1) -> Session:
         return self._open(model, threads, batch)
 
-    def profile(self, model: Path, *, threads: int, batch: int = 1) -> Profile:
+    def profile(self, model: Path, *, threads: int, batch: int = 1, feeding: Feeding = UNTOLD) -> Profile:
         """Tell the time of each layer that the compiled network has left, and its kernel."""
         session = self._open(model, threads, batch, PERF_COUNT=True)
-        session.prepare(random_feeds(session.inputs, batch=batch))
+        session.prepare(random_feeds(session.inputs, batch=batch, feeding=feeding))
         times: dict[tuple[str, str], list[float]] = {}
         for _ in range(PROFILED_RUNS):
             session.invoke()
@@ -83,7 +84,7 @@ class OpenVino(Runtime):
         try:
             read = core.read_model(model)
             ends = _ends(model, read)
-            _set_batch(model, read, batch)
+            _set_batch(model, read, ends[0], batch)
             compiled = core.compile_model(read, self.delegate, settings)
         except RuntimeError as error:
             raise refusal(self.name, model, error) from error
@@ -161,17 +162,16 @@ def _spec(model: Path, port: openvino.Output, scale: float | None, zero_point: i
     return TensorSpec(name=name, dtype=_DTYPES[kind], shape=shape, scale=scale, zero_point=zero_point)
 
 
-def _set_batch(model: Path, read: openvino.Model, batch: int) -> None:
+def _set_batch(model: Path, read: openvino.Model, inputs: Sequence[TensorSpec], batch: int) -> None:
     """Give open batch dimensions the size `batch`."""
     wanted = {}
-    for port in read.inputs:
-        shape = port.partial_shape
-        if not len(shape):
-            continue
-        if shape[0].is_dynamic:
-            wanted[port] = openvino.PartialShape([batch, *list(shape)[1:]])
-        elif batch > 1 and shape[0].get_length() != batch:
-            raise fixed_batch(model, shape[0].get_length(), batch)
+    for port, spec in zip(read.inputs, inputs, strict=True):
+        axis = batch_axis(spec.shape)
+        if spec.shape and spec.shape[axis] is None:
+            sides = list(port.partial_shape)
+            wanted[port] = openvino.PartialShape([*sides[:axis], batch, *sides[axis + 1 :]])
+        elif batch > 1 and (fixed := fixed_batch_of(spec)) not in (None, batch):
+            raise fixed_batch(model, fixed or 1, batch)
     if wanted:
         read.reshape(wanted)
 

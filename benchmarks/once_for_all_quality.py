@@ -314,10 +314,10 @@ def tested(run: Any, arch: Any) -> float:
 
 
 def space_of(table: Mapping[str, Any], settings: Settings) -> Any:
-    from edge_bench.data import open_data
+    from edge_bench.data import open_images
     from supernet.run import open_space
 
-    channels = open_data(settings.data).channels()
+    channels = open_images(settings.data).channels()
     return open_space(table).build(input_channels=channels, classes=10)
 
 
@@ -470,9 +470,9 @@ class _Timed:
 
 
 def settings_images(settings: Settings) -> int:
-    from edge_bench.data import open_data
+    from edge_bench.data import open_images
 
-    return len(open_data(settings.data).load("train").labels)
+    return len(open_images(settings.data).load("train").labels)
 
 
 def print_table(figures: Document) -> None:

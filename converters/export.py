@@ -20,7 +20,7 @@ from converters.chatter import silenced
 from converters.formats import Converter
 from converters.parity import compared, logits_of
 from edge_bench import variants
-from edge_bench.data import open_data, prepare
+from edge_bench.data import open_images, prepare
 from edge_bench.documents import canonical_json
 from edge_bench.errors import ConfigError, ConversionError, DataError
 from edge_bench.files import Home, atomic_path, sha256_of
@@ -124,7 +124,7 @@ class _Examples:
 
     def calibration(self) -> npt.NDArray[np.float32]:
         """Return inputs of the training split, always the same ones."""
-        pixels = open_data(self.data).load("train").pixels
+        pixels = open_images(self.data).load("train").pixels
         rows = np.random.default_rng(0).permutation(len(pixels))[:CALIBRATION_IMAGES]
         return prepare(pixels[rows], self.preprocessing)
 
@@ -133,7 +133,7 @@ class _Examples:
 @lru_cache(maxsize=2)
 def _examples(data: str, preprocessing: Preprocessing, class_names: tuple[str, ...]) -> _Examples:
     table: Mapping[str, Any] = json.loads(data)
-    source = open_data(table)
+    source = open_images(table)
     inputs: dict[Split, npt.NDArray[np.float32]] = {}
     labels: dict[Split, npt.NDArray[np.int64]] = {}
     splits: tuple[Split, Split] = ("selection", "test")

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from edge_bench.data import DataSource, Images, prepare, resize
+from edge_bench.data import Images, ImageSource, prepare, resize
 from edge_bench.errors import DataError
 from edge_bench.records import Preprocessing
 from edge_bench.records.subnet import Split
@@ -20,9 +20,9 @@ KEPT_BYTES = 2**30
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingImages:
-    """The training split at the resolutions of a space. `augmentation` as in `DataSource`."""
+    """The training split at the resolutions of a space. `augmentation` as in `ImageSource`."""
 
-    source: DataSource
+    source: ImageSource
     resolutions: tuple[int, ...]
     augmentation: str
     preprocessing: Preprocessing
@@ -64,7 +64,7 @@ class TrainingImages:
 
 
 def training_images(
-    source: DataSource, space_resolutions: tuple[int, ...], augmentation: str
+    source: ImageSource, space_resolutions: tuple[int, ...], augmentation: str
 ) -> TrainingImages:
     """Read the training split; mean and deviation of its channels become the preprocessing.
 
@@ -101,7 +101,7 @@ def training_images(
 class JudgingImages:
     """Inputs and labels of any split at any resolution, read once each."""
 
-    source: DataSource
+    source: ImageSource
     preprocessing: Preprocessing
     calibration_images: int
     seed: int

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from edge_bench import config, variants
-from edge_bench.data import DataSource, open_data
+from edge_bench.data import DataSource, ImageSource, open_data, open_images
 from edge_bench.documents import digest, from_document, to_document
 from edge_bench.errors import ConfigError, TrainingError, did_you_mean
 from edge_bench.files import Home
@@ -103,6 +103,10 @@ class RunConfig:
         """Return the `[data]` variant; `ConfigError` names an unknown kind or option."""
         return open_data(self.data)
 
+    def open_images(self) -> ImageSource:
+        """Return the `[data]` variant where it is images; `ConfigError` as well where it is text."""
+        return open_images(self.data)
+
     def open_schedule(self) -> Schedule:
         """Return the `[schedule]` variant; `ConfigError` names an unknown kind or option."""
         return _open(Schedule, SCHEDULES, "schedule", self.schedule)
@@ -141,7 +145,7 @@ def checked(run: RunConfig) -> RunConfig:
         path = str(Path(str(run.data["path"])).expanduser().absolute())
         run = dataclasses.replace(run, data={**run.data, "path": path})
     _check_training(run)
-    source, space = run.open_data(), run.open_space()
+    source, space = run.open_images(), run.open_space()
     space.build(input_channels=max(1, _channels_if_known(source)), classes=2)
     return run
 
@@ -281,7 +285,7 @@ def _check_training(run: RunConfig) -> None:
         raise ConfigError(f"training.weight_decay is {table.weight_decay:g}; it must be at least 0")
 
 
-def _channels_if_known(source: DataSource) -> int:
+def _channels_if_known(source: ImageSource) -> int:
     # Reading a configuration has no effects, so data that must be opened to tell is taken as RGB.
     return 3 if hasattr(source, "path") else source.channels()
 

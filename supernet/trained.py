@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from edge_bench.data import open_data
+from edge_bench.data import open_images
 from edge_bench.documents import canonical_json, from_document
 from edge_bench.errors import ConfigError, TrainingError
 from edge_bench.files import Home, atomic_path, explained, sha256_of
@@ -81,7 +81,7 @@ class TrainedRun:
         network = ElasticNetwork(record.search_space)
         checkpoint.restore(path, network)
         images = JudgingImages(
-            source=open_data(record.config.data),
+            source=open_images(record.config.data),
             preprocessing=record.preprocessing,
             calibration_images=CALIBRATION_IMAGES,
             seed=record.config.seed,

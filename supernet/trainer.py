@@ -136,7 +136,7 @@ class _Session:
     ) -> None:
         self.config, self.folder, self.say, self.board = config, folder, say, board
         self.ranks, self.device = ranks, device
-        source = config.open_data()
+        source = config.open_images()
         space = config.open_space().build(input_channels=source.channels(), classes=2)
         self.images = training_images(source, space.resolutions, config.training.augmentation)
         classes = len(self.images.images.class_names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -142,6 +143,71 @@ def run_file(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.toml"
     path.write_text(TINY, encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `train.tsv` (240 rows), `dev.tsv` and `test.tsv` (60 each): made-up sentences, a tab,
+    and 1 where the words of praise in them outnumber those of blame, else 0.
+    """
+    folder = tmp_path_factory.mktemp("reviews")
+    generator = random.Random(0)
+    praise, blame = "good fine warm bright lovely witty".split(), "bad dull cold dark awful slow".split()
+    things = "film story cast scene song ending".split()
+    for name, rows in (("train", 240), ("dev", 60), ("test", 60)):
+        lines = []
+        for row in range(rows):
+            label = row % 2
+            words = generator.sample(praise if label else blame, 2)
+            words += generator.sample(blame if label else praise, 1)
+            generator.shuffle(words)
+            said = " and the ".join(f"{generator.choice(things)} is {word}" for word in words)
+            lines.append(f"{name} {row} : the {said}\t{label}\n")
+        (folder / f"{name}.tsv").write_text("".join(lines), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `train`, `val` and `test` (240, 40 and 40 lines) in `.en` and `.de`: made-up
+    sentences of 2 to 6 words, translated word by word and in the opposite order.
+    """
+    folder = tmp_path_factory.mktemp("pairs")
+    generator = random.Random(0)
+    english = "a man dog runs sees green red house tree old street big".split()
+    german = "ein Mann Hund rennt sieht grün rot Haus Baum alt Straße groß".split()
+    words = dict(zip(english, german, strict=True))
+    seen: set[tuple[str, ...]] = set()
+    for name, rows in (("train", 240), ("val", 40), ("test", 40)):
+        sources: list[tuple[str, ...]] = []
+        while len(sources) < rows:
+            drawn = tuple(generator.choices(english, k=generator.randint(2, 6)))
+            if drawn not in seen:
+                seen.add(drawn)
+                sources.append(drawn)
+        targets = [[words[word] for word in reversed(line)] for line in sources]
+        for language, lines in (("en", sources), ("de", targets)):
+            text = "".join(f"{' '.join(line)}\n" for line in lines)
+            (folder / f"{name}.{language}").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `train.txt`, `valid.txt` and `test.txt` (some 12,000, 2,000 and 2,000 characters):
+    sentences that count, so that much of the next one follows from the last.
+    """
+    folder = tmp_path_factory.mktemp("story")
+    numbers = "one two three four five six seven eight nine ten".split()
+    things = "birds boats stones leaves".split()
+    for name, first, count in (("train", 0, 300), ("valid", 1000, 50), ("test", 2000, 50)):
+        lines = [
+            f"{numbers[n % 10]} and {numbers[(n + 1) % 10]} {things[n // 10 % 4]} were there .\n"
+            for n in range(first, first + count)
+        ]
+        chapters = ("".join(lines[at : at + 10]) for at in range(0, count, 10))
+        (folder / f"{name}.txt").write_text(f"{name}\n\n" + "\n".join(chapters), encoding="utf-8")
+    return folder
 
 
 @pytest.fixture(params=["lite", "mobilenet_v3", "mobilenet_v3_without_features"])

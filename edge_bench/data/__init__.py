@@ -13,9 +13,12 @@ import numpy.typing as npt
 from edge_bench.documents import from_document
 from edge_bench.errors import ConfigError
 from edge_bench.records.subnet import Preprocessing, Split
+from edge_bench.text.examples import LabelledTexts, RunningText, SentencePairs
 from edge_bench.variants import load
 
 DATA_VARIABLE = "EDGE_BENCH_DATA"
+
+Texts = LabelledTexts | RunningText | SentencePairs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +38,25 @@ class Images:
 class DataSource(ABC):
     """A data set. A variant's fields are the options of its `[data]` table.
 
-    Splits are disjoint, fixed by the options alone (the same in every process and on every
-    machine), and each class appears in each. Choices are made on "selection"; "test" is told.
+    Splits are disjoint and fixed by the options alone: the same in every process and on every machine.
+    Choices are made on "selection"; "test" is told.
+    """
+
+    task: ClassVar[str]
+
+    @abstractmethod
+    def load(self, split: Split) -> Images | Texts:
+        """Read one split.
+
+        Raises:
+            DataError: a file, line or row that cannot be read, named.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSource(DataSource):
+    """Labelled images; each class appears in each split.
+
     `augmentation` names what training may do to an image: "none", "crop", "crop_flip".
     """
 
@@ -56,6 +76,24 @@ class DataSource(ABC):
         """Return how many channels each image has."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TextSource(DataSource):
+    """Text. A variant says which sort of examples its splits are, and so which task they teach.
+
+    What has no file of its own, selection or test, is held out of the training file, always the same
+    part of it.
+    """
+
+    @abstractmethod
+    def load(self, split: Split) -> Texts:
+        """Read one split.
+
+        Raises:
+            DataError: a file that is missing or not UTF-8, or a line that cannot be used; file and line
+                are named.
+        """
+
+
 def open_data(table: Mapping[str, Any]) -> DataSource:
     """Return the data set that a `[data]` table describes: `kind` and that kind's options.
 
@@ -67,6 +105,30 @@ def open_data(table: Mapping[str, Any]) -> DataSource:
     if not isinstance(kind, str):
         raise ConfigError('[data] must name a kind, e.g. kind = "digits"')
     return from_document(load(DataSource, "edge_bench.data", kind), options, where="data")
+
+
+def open_images(table: Mapping[str, Any]) -> ImageSource:
+    """Return what `open_data` returns where it is images.
+
+    Raises:
+        ConfigError: it is text, or as `open_data`.
+    """
+    source = open_data(table)
+    if not isinstance(source, ImageSource):
+        raise ConfigError(f"data of kind '{table['kind']}' is text; images are needed here")
+    return source
+
+
+def open_texts(table: Mapping[str, Any]) -> TextSource:
+    """Return what `open_data` returns where it is text.
+
+    Raises:
+        ConfigError: it is images, or as `open_data`.
+    """
+    source = open_data(table)
+    if not isinstance(source, TextSource):
+        raise ConfigError(f"data of kind '{table['kind']}' is images; text is needed here")
+    return source
 
 
 def data_name(table: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, UnidentifiedImageError
 
-from edge_bench.data import DATA_VARIABLE, DataSource, Images, choose_split, resize
+from edge_bench.data import DATA_VARIABLE, Images, ImageSource, choose_split, resize
 from edge_bench.errors import DataError
 from edge_bench.records.subnet import Split
 
@@ -22,7 +22,7 @@ CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cifar10(DataSource):
+class Cifar10(ImageSource):
     """CIFAR-10 (Krizhevsky, 2009). Selection is held out of the training file, test is its own file.
 
     `path` is the folder of the two files; empty means `cifar10` in the folder that EDGE_BENCH_DATA

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.datasets import load_digits
 
-from edge_bench.data import DataSource, Images, choose_split, resize
+from edge_bench.data import Images, ImageSource, choose_split, resize
 from edge_bench.records.subnet import Split
 
 
 @dataclass(frozen=True, kw_only=True)
-class Digits(DataSource):
+class Digits(ImageSource):
     """Optical recognition of handwritten digits (Alpaydin and Kaynak, 1998), one channel.
 
     Two thirds of each class train, a sixth selects and a sixth tests, drawn once by `seed`.

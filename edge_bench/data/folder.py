@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from edge_bench.data import DataSource, Images, choose_split
+from edge_bench.data import Images, ImageSource, choose_split
 from edge_bench.errors import DataError
 from edge_bench.records.subnet import Split
 
@@ -18,7 +18,7 @@ FEWEST = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Folder(DataSource):
+class Folder(ImageSource):
     """Images by class: `path/CLASS/*.png`. Or, where `path` holds the folders `train`, `selection`
     (or `val`) and `test`, the splits as given.
 

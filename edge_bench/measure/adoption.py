@@ -14,7 +14,7 @@ from typing import Any, cast, get_args
 import numpy as np
 import numpy.typing as npt
 
-from edge_bench.data import Images, open_data, prepare
+from edge_bench.data import Images, open_images, prepare
 from edge_bench.errors import ConfigError, DataError, InvalidModel, did_you_mean
 from edge_bench.files import Home, explained, sha256_of
 from edge_bench.measure.inspection import check_exists, check_model, runtime_for
@@ -159,7 +159,7 @@ def judge(
     """
     layout = _layout(artifact, seeing)
     preprocessing = _preprocessing(artifact, layout, seeing)
-    source = open_data(data)
+    source = open_images(data)
     metrics: list[Metric] = []
     names: tuple[str, ...] = ()
     for split in splits:

@@ -16,7 +16,7 @@ from converters.export import export_subnet
 from converters.formats.onnx import Onnx
 from converters.sketches import write_onnx
 from edge_bench.cli import main
-from edge_bench.data import open_data, prepare
+from edge_bench.data import open_images, prepare
 from edge_bench.errors import INVALID_MODEL, ConversionError, DataError, ParityError
 from edge_bench.files import Home, sha256_of
 from edge_bench.measure.quality import measured_accuracy
@@ -205,6 +205,6 @@ def test_an_unknown_word_is_refused_with_the_nearest(
 
 def accuracy_of(file: Path, subnet: Subnet) -> Metric:
     """Return the accuracy of an ONNX file on the test split."""
-    images = open_data(subnet.data).load("test", size=subnet.preprocessing.size)
+    images = open_images(subnet.data).load("test", size=subnet.preprocessing.size)
     inputs = prepare(images.pixels, subnet.preprocessing)
     return measured_accuracy(file, inputs, images.labels, runtime="onnxruntime", split="test")

@@ -110,9 +110,9 @@ def test_the_picked_script_classifies_an_image_as_often_right_as_was_told(
 
 def share_right(script: Path, folder: Path) -> float:
     """Draw the test digits as PNG files and return the share that the script names rightly."""
-    from edge_bench.data import open_data
+    from edge_bench.data import open_images
 
-    images = open_data({"kind": "digits"}).load("test")
+    images = open_images({"kind": "digits"}).load("test")
     files = []
     for number, (pixels, label) in enumerate(zip(images.pixels, images.labels, strict=True)):
         files.append(folder / f"{number}-{label}.png")

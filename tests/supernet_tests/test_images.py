@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from edge_bench.data import DataSource, Images
+from edge_bench.data import Images, ImageSource
 from edge_bench.errors import DataError
 from edge_bench.records.subnet import Split
 from supernet.images import Augmentation, JudgingImages, training_images
 
 
 @dataclass(frozen=True, kw_only=True)
-class Noise(DataSource):
+class Noise(ImageSource):
     """Colour noise whose channels differ in brightness; images of one number are equal everywhere."""
 
     augmentation: ClassVar[str] = "crop"

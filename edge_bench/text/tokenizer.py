@@ -1,0 +1,95 @@
+"""Text to numbers of tokens and back, by a tokenizer of the `tokenizers` library in one JSON file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import tokenizers
+
+from edge_bench.errors import DataError
+from edge_bench.files import write_text
+
+# Of every tokenizer that is trained here, in this order: the numbers 0 to 3.
+PAD, BEGIN, END, UNKNOWN = 0, 1, 2, 3
+SPECIAL_TOKENS = ("<pad>", "<begin>", "<end>", "<unknown>")
+
+# The library's threads would make it complain of every fork that follows; one thread is quick enough.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+class Tokenizer:
+    """Turns texts into numbers of tokens and back. `vocabularies/` trains one; `load` reads any.
+
+    What a text says is never taken for a special token: "<end>" in it is five characters. Neither is a
+    special token added, nor a text padded or cut off, whatever the tokenizer's file says: the caller
+    does that, as a network's `TextInput` tells.
+    """
+
+    def __init__(self, inner: tokenizers.Tokenizer) -> None:
+        inner.encode_special_tokens = True
+        inner.no_padding()
+        inner.no_truncation()
+        self._inner = inner
+
+    @classmethod
+    def load(cls, path: Path) -> Tokenizer:
+        """Read a tokenizer's JSON file.
+
+        Raises:
+            DataError: no such file, or one that is no tokenizer.
+        """
+        try:
+            document = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise DataError(
+                f"there is no tokenizer file '{path}'",
+                hint="name a tokenizer.json of the `tokenizers` library",
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"tokenizer file '{path}' cannot be read: {error}") from error
+        return cls.of_json(document, where=str(path))
+
+    @classmethod
+    def of_json(cls, document: str, *, where: str) -> Tokenizer:
+        """Read what `to_json` gave; `where` is for the message of the `DataError` that it may raise."""
+        try:
+            return cls(tokenizers.Tokenizer.from_str(document))
+        # The library raises plain exceptions.
+        except Exception as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise DataError(
+                f"'{where}' is no tokenizer of the `tokenizers` library: {reason}",
+                hint="name a tokenizer.json of the `tokenizers` library",
+            ) from error
+
+    def save(self, path: Path) -> None:
+        """Write the JSON file, whole or not at all; equal tokenizers give equal bytes."""
+        write_text(path, self.to_json())
+
+    def to_json(self) -> str:
+        """Return the JSON document that `load` reads."""
+        return self._inner.to_str(pretty=False)
+
+    @property
+    def size(self) -> int:
+        """How many tokens there are; the largest number is one less."""
+        return max(self._inner.get_vocab(with_added_tokens=True).values()) + 1
+
+    def number(self, token: str) -> int | None:
+        """Return the number of a token by its name, or None."""
+        return self._inner.token_to_id(token)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the numbers of a text's tokens, without any around them."""
+        return list(self._inner.encode(text, add_special_tokens=False).ids)
+
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return what `encode` returns of each text, in one go."""
+        encoded = self._inner.encode_batch(list(texts), add_special_tokens=False)
+        return [list(one.ids) for one in encoded]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens; special ones among them say nothing."""
+        return self._inner.decode([int(token) for token in tokens], skip_special_tokens=True)

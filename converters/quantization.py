@@ -1,7 +1,7 @@
-"""Static int8 from an fp32 file and real inputs that set the ranges.
+"""int8 from an fp32 file: static, with real inputs that set the ranges, or of its weights alone.
 
 Calibration runs the model, so it happens in a child process of its own: `python -m
-converters.quantization FORMAT SOURCE TARGET INPUTS.npy`. Whatever the libraries do there, and the
+converters.quantization METHOD SOURCE TARGET [INPUTS.npy]`. Whatever the libraries do there, and the
 memory they take, ends with the child.
 """
 
@@ -23,11 +23,11 @@ Inputs = npt.NDArray[np.float32]
 TIMEOUT_S = 600
 
 
-def in_child(method: str, source: Path, target: Path, inputs: Inputs) -> None:
+def in_child(method: str, source: Path, target: Path, inputs: Inputs | None = None) -> None:
     """Write an int8 file to `target` from the fp32 file `source`.
 
     Args:
-        method: a key of `METHODS`.
+        method: a key of `METHODS`, or of `WEIGHT_METHODS`, which take no inputs.
         source: the fp32 file.
         target: where the int8 file is written.
         inputs: [n, ...] in the file's own layout.
@@ -37,8 +37,10 @@ def in_child(method: str, source: Path, target: Path, inputs: Inputs) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as folder:
         kept, made = Path(folder) / "inputs.npy", Path(folder) / f"int8{source.suffix}"
-        np.save(kept, inputs)
-        command = [sys.executable, "-m", __name__, method, str(source), str(made), str(kept)]
+        command = [sys.executable, "-m", __name__, method, str(source), str(made)]
+        if inputs is not None:
+            np.save(kept, inputs)
+            command.append(str(kept))
         try:
             ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -109,14 +111,43 @@ def tflite_static(source: Path, target: Path, inputs: Inputs) -> None:
     target.write_bytes(made.quantize(ranges.get_model_qsvs()).quantized_model)
 
 
+def onnx_weights(source: Path, target: Path) -> None:
+    """Weights of matrix multiplications as signed int8, by onnxruntime; tables of vectors stay real."""
+    from onnxruntime.quantization import QuantType, quant_pre_process, quantize_dynamic
+
+    with tempfile.TemporaryDirectory(prefix="edge-bench-") as folder:
+        prepared = Path(folder) / "prepared.onnx"
+        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        quantize_dynamic(
+            str(prepared), str(target), op_types_to_quantize=["MatMul", "Gemm"], weight_type=QuantType.QInt8
+        )
+
+
+def tflite_weights(source: Path, target: Path) -> None:
+    """Weights as int8 and real inputs and outputs, by ai-edge-quantizer."""
+    from ai_edge_quantizer import quantizer, recipe
+
+    made = quantizer.Quantizer(str(source), recipe.dynamic_wi8_afp32())
+    target.write_bytes(made.quantize().quantized_model)
+
+
 METHODS: dict[str, Callable[[Path, Path, Inputs], None]] = {
     "onnx": onnx_qdq,
     "tflite": tflite_static,
 }
 
 
-def _main(method: str, source: str, target: str, inputs: str) -> None:
-    METHODS[method](Path(source), Path(target), np.load(inputs, allow_pickle=False))
+WEIGHT_METHODS: dict[str, Callable[[Path, Path], None]] = {
+    "onnx_weights": onnx_weights,
+    "tflite_weights": tflite_weights,
+}
+
+
+def _main(method: str, source: str, target: str, inputs: str = "") -> None:
+    if method in WEIGHT_METHODS:
+        WEIGHT_METHODS[method](Path(source), Path(target))
+    else:
+        METHODS[method](Path(source), Path(target), np.load(inputs, allow_pickle=False))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""ONNX by torch's dynamo exporter, batch norm folded, any batch size, one file."""
+"""ONNX by torch's dynamo exporter, batch norm folded, any batch size and length, one file."""
 
 from __future__ import annotations
 
@@ -14,34 +14,40 @@ from converters import quantization
 from converters.chatter import silenced
 from converters.failures import failed
 from converters.formats import Converter
+from converters.programs import BATCH, Signature, signature_of
 from edge_bench.errors import ConversionError
-
-INPUT, OUTPUT, BATCH = "image", "logits", "batch"
 
 
 class Onnx(Converter):
-    """Input "image" [batch, channels, size, size], output "logits" [batch, classes], both float32.
+    """Inputs, outputs and free sides are named as `programs` says: of a network for images "image"
+    [batch, channels, size, size] and "logits" [batch, classes], both float32.
 
-    int8 is static QDQ with unsigned activations and signed weights per channel: with signed
+    int8 of images is static QDQ with unsigned activations and signed weights per channel: with signed
     activations ONNX Runtime on x86 was up to 3.5 times slower.
     """
 
     format = "onnx"
     runtime = "onnxruntime"
     tolerance = 1e-4
+    free_sides = True
 
-    def convert(self, program: ExportedProgram, target: Path) -> None:
+    def convert(self, program: ExportedProgram, target: Path, *, length: int = 1) -> None:
+        signature = signature_of(program)
         try:
             with silenced():
                 exported = torch.onnx.export(
-                    program, dynamo=True, input_names=[INPUT], output_names=[OUTPUT], external_data=False
+                    program,
+                    dynamo=True,
+                    input_names=[one.name for one in signature.inputs],
+                    output_names=list(signature.outputs),
+                    external_data=False,
                 )
                 assert exported is not None
                 model = exported.model_proto
         # The exporter has no base class of its own for what it raises.
         except Exception as error:
             raise failed(self.format, error) from error
-        _free_batch(model)
+        _name_free_sides(model, signature)
         _forget_origins(model)
         onnx.checker.check_model(model, full_check=True)
         target.write_bytes(model.SerializeToString())
@@ -49,20 +55,37 @@ class Onnx(Converter):
     def quantize(self, source: Path, target: Path, calibration: npt.NDArray[np.float32]) -> None:
         quantization.in_child("onnx", source, target, self.layout(calibration))
 
+    def quantize_weights(self, source: Path, target: Path) -> None:
+        quantization.in_child("onnx_weights", source, target)
+
     def layout(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return inputs
 
 
-def _free_batch(model: onnx.ModelProto) -> None:
-    """Name the batch dimension of input and output "batch"; `ConversionError` where it is fixed."""
+def _name_free_sides(model: onnx.ModelProto, signature: Signature) -> None:
+    """Give the free sides of inputs and outputs their names; `ConversionError` where one is fixed."""
+    names: dict[str, str] = {}
+    for tensor, given in zip(model.graph.input, signature.inputs, strict=True):
+        for place, name in given.free.items():
+            side = tensor.type.tensor_type.shape.dim[place]
+            if not side.dim_param:
+                raise _fixed(name, tensor.name, side.dim_value)
+            names[side.dim_param] = name
     for tensor in (*model.graph.input, *model.graph.output):
-        first = tensor.type.tensor_type.shape.dim[0]
-        if not first.dim_param:
-            raise ConversionError(
-                f"the program fixes the batch of '{tensor.name}' at {first.dim_value}; it must be free",
-                hint="export the program at batch 2 with a dynamic batch dimension",
-            )
-        first.dim_param = BATCH
+        for side in tensor.type.tensor_type.shape.dim:
+            if side.dim_param:
+                side.dim_param = names.get(side.dim_param, side.dim_param)
+    if signature.takes_image:
+        for tensor in model.graph.output:
+            if not tensor.type.tensor_type.shape.dim[0].dim_param:
+                raise _fixed(BATCH, tensor.name, tensor.type.tensor_type.shape.dim[0].dim_value)
+
+
+def _fixed(side: str, tensor: str, size: int) -> ConversionError:
+    return ConversionError(
+        f"the program fixes the {side} of '{tensor}' at {size}; it must be free",
+        hint=f"export the program at {side} 2 with a dynamic {side} dimension",
+    )
 
 
 def _forget_origins(model: onnx.ModelProto) -> None:

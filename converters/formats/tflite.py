@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import flatbuffers
 import numpy as np
 import numpy.typing as npt
 import torch
+from ai_edge_litert import schema_py_generated as schema
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
@@ -14,37 +16,55 @@ from converters import quantization
 from converters.chatter import silenced
 from converters.failures import failed
 from converters.formats import Converter
+from converters.programs import BATCH, IMAGE, LENGTH, LOGITS, ROOM, Named, signature_of
 
 with silenced():
     import litert_torch
 
 
 class TFLite(Converter):
-    """Signature input "image" [1, size, size, channels], output "logits" [1, classes], both float32.
+    """Of a network for images: signature input "image" [1, size, size, channels], output "logits"
+    [1, classes], both float32. The batch is 1 and may be resized. int8 files take and give int8, with a
+    scale and zero point.
 
-    The batch is 1 and may be resized. int8 files take and give int8, with a scale and zero point.
+    Of others: tensors and the signature's ends are named as `programs` says; batch and length are fixed,
+    since a transformer cannot be resized, and tokens are int32.
     """
 
     format = "tflite"
     runtime = "litert"
     tolerance = 1e-3
+    free_sides = False
 
-    def convert(self, program: ExportedProgram, target: Path) -> None:
-        channels, height, width = input_shape(program)
-        # At batch 1 every layer becomes one delegated operator; a free batch leaves some behind.
-        image = torch.zeros(1, height, width, channels)
+    def convert(self, program: ExportedProgram, target: Path, *, length: int = 1) -> None:
+        signature = signature_of(program)
+        network: nn.Module
+        if signature.takes_image:
+            channels, height, width = input_shape(program)
+            network = _ChannelsLast(program)
+            # At batch 1 every layer becomes one delegated operator; a free batch leaves some behind.
+            examples = {IMAGE: torch.zeros(1, height, width, channels)}
+        else:
+            network = Named(program)
+            sizes = {BATCH: 1, LENGTH: length, ROOM: length}
+            examples = {one.name: one.example(sizes) for one in signature.inputs}
         try:
             with silenced():
-                converted = litert_torch.convert(_ChannelsLast(program), sample_kwargs={"image": image})
+                converted = litert_torch.convert(network, sample_kwargs=examples)
                 content = converted.model_content()
         # The converter lets the errors of torch, MLIR and its own passes through.
         except Exception as error:
             raise failed(self.format, error) from error
+        if not signature.takes_image:
+            content = _plainly_named(content)
         # Not the converter's own way to a file: on a full disk that ends the whole process.
         target.write_bytes(content)
 
     def quantize(self, source: Path, target: Path, calibration: npt.NDArray[np.float32]) -> None:
         quantization.in_child("tflite", source, target, self.layout(calibration))
+
+    def quantize_weights(self, source: Path, target: Path) -> None:
+        quantization.in_child("tflite_weights", source, target)
 
     def layout(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return np.ascontiguousarray(inputs.transpose(0, 2, 3, 1))
@@ -66,4 +86,19 @@ class _ChannelsLast(nn.Module):
         self.network = program.module()
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        return {"logits": self.network(image.permute(0, 3, 1, 2))}
+        return {LOGITS: self.network(image.permute(0, 3, 1, 2))}
+
+
+def _plainly_named(content: bytes) -> bytes:
+    """Return the file with the tensors at its ends called as its signature calls them.
+
+    The converter puts words of its own around those names, which whoever feeds tensors would have to know.
+    """
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    for signature in model.signatureDefs:
+        tensors = model.subgraphs[signature.subgraphIndex].tensors
+        for end in (*signature.inputs, *signature.outputs):
+            tensors[end.tensorIndex].name = end.name
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())

@@ -14,21 +14,23 @@ from edge_bench.documents import to_document
 from edge_bench.errors import INTERRUPTED, OK, EdgeBenchError
 from edge_bench.measure.drift import Drift, drift
 from edge_bench.measure.environment import changes
-from edge_bench.records import BenchmarkResult
+from edge_bench.measure.inputs import CACHE, TOKENS, plain_name
+from edge_bench.records import Artifact, BenchmarkResult, quality
 from edge_bench.records.result import OperatorTime, Placement
 
 # The columns in the order of a row, and in the order in which a narrow terminal keeps them.
 COLUMNS = (
-    "model runtime threads precision accuracy samples p50_ms ± p90_ms p90_bound_ms p99_ms samples/s load_ms"
-    " first_ms memory_mb runs verdict"
+    "model runtime threads precision quality tokens samples p50_ms ± p90_ms p90_bound_ms p99_ms samples/s"
+    " load_ms first_ms memory_mb runs verdict"
 ).split()
 KEPT = (
-    "model p50_ms verdict ± runtime threads samples samples/s accuracy p90_ms load_ms memory_mb first_ms"
-    " p90_bound_ms p99_ms runs precision"
+    "model p50_ms verdict ± runtime threads tokens samples samples/s quality p90_ms load_ms memory_mb"
+    " first_ms p90_bound_ms p99_ms runs precision"
 ).split()
 # Where standard output is no terminal there is room for all of them.
 MODEL_WIDTH = 26
 CURVE_WIDTH = 60
+TRANSLATION = "translation"
 CURVE_ROWS = 8
 OPERATOR_ROWS = 12
 BARS = "▁▂▃▄▅▆▇█"
@@ -49,11 +51,13 @@ def outcome(
     skipped: Sequence[Failure] = (),
     *,
     lasts: Mapping[str, BenchmarkResult | None],
+    artifacts: Sequence[Artifact] = (),
     interrupted: bool = False,
 ) -> Outcome:
     """Return the answer of a command that measured; its status is that of the worst failure.
 
-    `lasts` holds, by a result's id, the newest one before it that was measured in the same way.
+    `lasts` holds, by a result's id, the newest one before it that was measured in the same way;
+    `artifacts` are the stored files among those that were measured.
     """
     document: dict[str, Any] = {
         "results": [
@@ -63,6 +67,9 @@ def outcome(
     lines = [table([row(result) for result in results], columns=columns(results))] if results else []
     for result in results:
         lines += [*told(result), *_changed(lasts[result.id], result)]
+    if spoken := texts(results, artifacts):
+        document["texts"] = spoken
+        lines += [_text_told(one) for one in spoken]
     if skipped:
         document["skipped"] = [_failure(one) for one in skipped]
         lines += [f"left out: {Path(one.model).name}: {one.error.message}" for one in skipped]
@@ -77,11 +84,66 @@ def outcome(
     return Outcome(document=document, text="\n".join(lines), status=status)
 
 
+def texts(results: Sequence[BenchmarkResult], artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
+    """Return what each text model takes: for `tokens` at once, and for one token where it generates.
+
+    `text_ms` is what generating a text of `generated_tokens` takes, as many as one of the data has:
+    that many steps, of a translation behind its source of `tokens`.
+    """
+    known = {artifact.id: artifact for artifact in artifacts if artifact.text}
+    found = []
+    for result in results:
+        artifact = known.get(result.artifact or "")
+        if artifact is None or artifact.step_of is not None:
+            continue
+        way = (result.runtime, result.threads, result.batch, result.samples_per_query)
+        steps = [
+            one
+            for one in results
+            if one.artifact in known
+            and known[one.artifact].step_of == artifact.id
+            and (one.runtime, one.threads, one.batch, one.samples_per_query) == way
+        ]
+        row: dict[str, Any] = {"model": result.model, "runtime": result.runtime, "threads": result.threads}
+        row |= {"task": artifact.task, "tokens": tokens_of(result), "whole_ms": result.p50_ms}
+        if steps and artifact.step:
+            token_ms, count = steps[-1].p50_ms, artifact.step.tokens
+            source_ms = result.p50_ms if artifact.task == TRANSLATION else 0.0
+            row |= {
+                "token_ms": token_ms,
+                "generated_tokens": count,
+                "text_ms": source_ms + count * token_ms,
+            }
+        found.append(row)
+    return found
+
+
+def tokens_of(result: BenchmarkResult) -> int | None:
+    """Return how long the texts were that a file was run on; None of one that takes no text."""
+    shapes = result.environment.get("input_shapes", {})
+    named = {plain_name(name): shape for name, shape in shapes.items()}
+    if CACHE in named and len(named[CACHE]) == 6:
+        return int(named[CACHE][4])
+    return next((int(named[one][1]) for one in sorted(TOKENS & named.keys()) if len(named[one]) == 2), None)
+
+
+def _text_told(one: Mapping[str, Any]) -> str:
+    name = f"{one['model']} ({one['runtime']}, {_threads(one['threads'])})"
+    line = f"{name}: {one['whole_ms']:.4g} ms for {one['tokens']} tokens at once"
+    if "token_ms" not in one:
+        return line
+    return (
+        f"{line}, {one['token_ms']:.4g} ms a token that it generates: {one['text_ms']:.4g} ms for a text "
+        f"of {one['generated_tokens']:.3g}"
+    )
+
+
 def documented(result: BenchmarkResult) -> dict[str, Any]:
     """Return a result's summary and what a table has no room for; raw latencies are in the store."""
     moved = drift(result)
     return {
         **result.summary(),
+        "tokens": tokens_of(result),
         "loads_ms": list(result.loads_ms),
         "notes": list(result.notes),
         "metrics": to_document(result.metrics),
@@ -281,9 +343,10 @@ def row(result: BenchmarkResult) -> dict[str, Any]:
         **result.summary(),
         "±": width,
         "memory_mb": result.peak_memory_mb,
+        "tokens": tokens_of(result),
         "samples": result.samples_per_query if result.samples_per_query > 1 else None,
         "samples/s": result.samples_per_second if result.scenario == "offline" else None,
-        "accuracy": f"{result.metrics[0].value:.2%}" if result.metrics else None,
+        "quality": quality.told(result.metrics[0]) if result.metrics else None,
     }
 
 

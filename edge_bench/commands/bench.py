@@ -29,6 +29,7 @@ from edge_bench.errors import (
 )
 from edge_bench.files import Home, sha256_of
 from edge_bench.measure.benchmark import CutShort, benchmark, runtime_for
+from edge_bench.measure.inputs import unusual_length
 from edge_bench.measure.inspection import check_exists
 from edge_bench.measure.modes import Mode
 from edge_bench.measure.modes.burst import Burst
@@ -42,6 +43,7 @@ MODES = "edge_bench.measure.modes"
 SCENARIOS = "edge_bench.measure.scenarios"
 # What takes longer than this is announced.
 LONG_S = 20
+MAX_LENGTH = 65536
 V = TypeVar("V", Mode, Scenario)
 
 
@@ -73,6 +75,12 @@ class Bench(Command):
             "--batch",
             type=int,
             help="examples an inference (default: 1, or a query if the file takes it)",
+        )
+        parser.add_argument(
+            "--length",
+            type=int,
+            metavar="N",
+            help="tokens a text has, of text models (default: the longest that the model was made for)",
         )
         parser.add_argument(
             "--precision",
@@ -136,7 +144,12 @@ class Bench(Command):
         if len(sweep.failures) == 1 and not sweep.results and not sweep.skipped:
             raise sweep.failures[0].error
         return outcome(
-            sweep.results, sweep.failures, sweep.skipped, lasts=sweep.lasts, interrupted=sweep.interrupted
+            sweep.results,
+            sweep.failures,
+            sweep.skipped,
+            lasts=sweep.lasts,
+            artifacts=[target.artifact for target in targets if target.artifact],
+            interrupted=sweep.interrupted,
         )
 
 
@@ -149,6 +162,7 @@ class Plan:
     runtimes: tuple[str, ...] = ()
     threads: tuple[int, ...] = (1,)
     batch: int | None = None
+    length: int | None = None
     mode: Mode = field(default_factory=Burst)
     scenario: Scenario = field(default_factory=SingleStream)
     precision: float = 0.02
@@ -265,7 +279,7 @@ def last_like(result: BenchmarkResult, store: ResultStore) -> BenchmarkResult | 
 
     def way(one: BenchmarkResult) -> tuple[object, ...]:
         asked = (one.mode, one.scenario, one.batch, one.samples_per_query, one.interval_ms)
-        return (one.origin, one.runtime, one.threads, *asked)
+        return (one.origin, one.runtime, one.threads, one.length, *asked)
 
     stored = store.results(device=result.device, digest=result.digest)
     return next((one for one in reversed(stored) if one.id != result.id and way(one) == way(result)), None)
@@ -300,6 +314,7 @@ def _measured(
         "runtime": runtime,
         "threads": threads,
         "batch": plan.batch,
+        "length": plan.length,
         "precision_target": plan.precision,
         "max_seconds": plan.max_seconds,
         "profiled": plan.profiled,
@@ -351,6 +366,7 @@ def _plan(options: argparse.Namespace) -> Plan:
     for name, fits, words in limits:
         if not fits:
             raise ConfigError(f"{name} must be {words}")
+    check_length(options.length)
     runtimes = tuple(dict.fromkeys(options.runtime.split(","))) if options.runtime else ()
     for runtime in runtimes:
         # Raises what tells the nearest name, before anything is measured.
@@ -359,6 +375,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         runtimes=runtimes,
         threads=tuple(dict.fromkeys(threads)),
         batch=options.batch,
+        length=options.length,
         mode=_variant(Mode, MODES, options.mode, {"interval_ms": options.interval_ms}),
         scenario=_variant(
             Scenario, SCENARIOS, options.scenario, {"samples_per_query": options.samples_per_query}
@@ -368,6 +385,12 @@ def _plan(options: argparse.Namespace) -> Plan:
         profiled=options.profile,
         judging=judging_of(options),
     )
+
+
+def check_length(length: int | None) -> None:
+    """Raise `ConfigError` unless `length` is a number of tokens that a text may have, or None."""
+    if length is not None and not 1 <= length <= MAX_LENGTH:
+        raise ConfigError(f"--length must be from 1 to {MAX_LENGTH}")
 
 
 def _variant(role: type[V], package: str, name: str, given: Mapping[str, Any]) -> V:
@@ -404,24 +427,39 @@ def _targets(
             targets.append(target_of(given, artifacts, home))
         except EdgeBenchError as error:
             failures.append(Failure(given, error))
+    targets = _with_steps(targets, artifacts, home)
     if options.all:
         measured = {
-            (one.digest, one.runtime, one.threads, max(one.batch or 1, one.samples_per_query))
+            (one.digest, one.runtime, one.threads, one.length, max(one.batch or 1, one.samples_per_query))
             for one in store.results(device=plan.device)
             if one.measured_here and (one.mode, one.scenario) == (plan.mode.name, plan.scenario.name)
         }
         samples = max(plan.batch or 1, plan.scenario.samples_per_query)
         for artifact in artifacts:
+            if plan.length is not None and artifact.text is None:
+                continue
             file = home.absolute(artifact.file)
             runtimes = [name.replace("-", "_") for name in plan.runtimes or (runtime_for(file),)]
             wanted = {
-                (artifact.digest, runtime, threads, samples)
+                (artifact.digest, runtime, threads, unusual_length(artifact, plan.length), samples)
                 for runtime in runtimes
                 for threads in plan.threads
             }
             if not wanted <= measured:
                 targets.append(Target(file, artifact))
     return targets, failures
+
+
+def _with_steps(targets: Sequence[Target], artifacts: Sequence[Artifact], home: Home) -> list[Target]:
+    """Return the files, and behind a text model's the one that generates a token, unless it is named."""
+    named = {target.artifact.id for target in targets if target.artifact}
+    found: list[Target] = []
+    for target in targets:
+        found.append(target)
+        if target.artifact:
+            steps = [one for one in artifacts if one.step_of == target.artifact.id and one.id not in named]
+            found += [Target(home.absolute(one.file), one) for one in steps]
+    return found
 
 
 def target_of(given: str, artifacts: Sequence[Artifact], home: Home) -> Target:

@@ -21,6 +21,7 @@ from edge_bench.measure.benchmark import CutShort, benchmark
 from edge_bench.measure.comparison import Comparison, ComparisonPlan, Side, compare
 from edge_bench.measure.environment import changes, fingerprint
 from edge_bench.measure.gate_reports import junit, markdown, sentence
+from edge_bench.measure.inputs import TOKENS, feeding_of, plain_name
 from edge_bench.measure.inspection import runtime_for
 from edge_bench.records import BenchmarkResult
 from edge_bench.statistics import runs_needed
@@ -230,7 +231,12 @@ def _bench(
 
 def _compare(options: argparse.Namespace, baseline: Target, target: Target, context: Context) -> Comparison:
     a, b = (
-        Side(model=one.file, runtime=options.runtime or runtime_for(one.file), threads=options.threads)
+        Side(
+            model=one.file,
+            runtime=options.runtime or runtime_for(one.file),
+            threads=options.threads,
+            feeding=feeding_of(one.artifact),
+        )
         for one in (baseline, target)
     )
     # Fine enough that a model that is as fast as its baseline passes.
@@ -247,6 +253,7 @@ def _waiting(context: Context) -> Callable[[], None]:
 def _against(
     baseline: Stored, result: BenchmarkResult, options: argparse.Namespace
 ) -> tuple[gate.Check, tuple[str, ...]]:
+    _check_lengths(baseline, result)
     bounds = (baseline.p50_ms, baseline.low_ms, baseline.high_ms)
     check = gate.stored_regression(result, baseline.name, bounds, options.max_regression)
     notes = [f"baseline: {baseline.name}, measured {baseline.created}, p50 {baseline.p50_ms:.4g} ms"]
@@ -259,6 +266,23 @@ def _against(
             for name, (old, new) in changes(before, after).items()
         ]
     return check, tuple(notes)
+
+
+def _check_lengths(baseline: Stored, result: BenchmarkResult) -> None:
+    """Raise where the baseline was run on shorter or longer texts."""
+    before, after = (_token_shapes(one or {}) for one in (baseline.environment, result.environment))
+    for name in before.keys() & after.keys():
+        if before[name] != after[name]:
+            raise ConfigError(
+                f"the stored baseline '{baseline.name}' was run on {name} of {before[name]}, "
+                f"not of {after[name]}",
+                hint="give the baseline's model file: edge-bench compare --length N runs both on as many",
+            )
+
+
+def _token_shapes(environment: Mapping[str, Any]) -> dict[str, Any]:
+    shapes = environment.get("input_shapes", {})
+    return {plain_name(name): list(shape) for name, shape in shapes.items() if plain_name(name) in TOKENS}
 
 
 def _comparable(environment: Mapping[str, Any]) -> dict[str, Any]:

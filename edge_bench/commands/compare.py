@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edge_bench.commands import Command, Context, Outcome
-from edge_bench.commands.bench import target_of
+from edge_bench.commands.bench import check_length, target_of
 from edge_bench.documents import to_document
 from edge_bench.errors import GATE_FAILED, INTERRUPTED, OK, ConfigError, UnstableTiming
 from edge_bench.measure.comparison import Comparison, ComparisonPlan, Side, compare
+from edge_bench.measure.inputs import feeding_of
 from edge_bench.measure.inspection import runtime_for
 from edge_bench.measure.ratios import MIN_LAUNCHES, Ratio, rate_interval
 
@@ -41,6 +42,9 @@ class Compare(Command):
         )
         parser.add_argument(
             "--threads", metavar="N[,N]", default="1", help="one for both or one each (default: 1)"
+        )
+        parser.add_argument(
+            "--length", type=int, metavar="N", help="tokens a text has, of text models (default: their own)"
         )
         parser.add_argument(
             "--precision",
@@ -99,14 +103,17 @@ def sides(options: argparse.Namespace, context: Context) -> tuple[Side, Side]:
     """Return the two models that `options` name by `files`, `runtime` and `threads`."""
     with context.store() as store:
         artifacts = store.artifacts()
-    a, b = (target_of(given, artifacts, context.home).file for given in options.files)
+    targets = [target_of(given, artifacts, context.home) for given in options.files]
+    a, b = (target.file for target in targets)
+    fed = [feeding_of(target.artifact, options.length) for target in targets]
     runtimes = _pair(options.runtime, str, "--runtime") if options.runtime else (None, None)
     threads = _pair(options.threads, int, "--threads")
     if not all(1 <= count <= 256 for count in threads):
         raise ConfigError("--threads must be from 1 to 256")
+    check_length(options.length)
     return (
-        Side(model=a, runtime=runtimes[0] or runtime_for(a), threads=threads[0]),
-        Side(model=b, runtime=runtimes[1] or runtime_for(b), threads=threads[1]),
+        Side(model=a, runtime=runtimes[0] or runtime_for(a), threads=threads[0], feeding=fed[0]),
+        Side(model=b, runtime=runtimes[1] or runtime_for(b), threads=threads[1], feeding=fed[1]),
     )
 
 

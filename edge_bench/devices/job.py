@@ -52,6 +52,7 @@ class Options:
     runtime: str | None = None
     threads: int = 1
     batch: int | None = None
+    length: int | None = None
     mode: Choice | None = None
     scenario: Choice | None = None
     precision_target: float = 0.02

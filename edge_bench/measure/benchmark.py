@@ -14,6 +14,7 @@ from edge_bench.errors import BenchmarkError, ConfigError, InvalidModel, ModelCr
 from edge_bench.files import Home, sha256_of
 from edge_bench.measure.environment import circumstances
 from edge_bench.measure.footprint import footprint
+from edge_bench.measure.inputs import feeding_of, unusual_length
 from edge_bench.measure.inspection import check_exists, check_model, runtime_for
 from edge_bench.measure.intervals import p50_interval
 from edge_bench.measure.lock import exclusive
@@ -54,6 +55,7 @@ def benchmark(
     runtime: str | None = None,
     threads: int = 1,
     batch: int | None = None,
+    length: int | None = None,
     mode: Mode | None = None,
     scenario: Scenario | None = None,
     precision_target: float = 0.02,
@@ -78,6 +80,7 @@ def benchmark(
         runtime: name of a runtime; None takes the one that reads the file's ending.
         threads: intra-operator threads.
         batch: examples an inference; None takes a query's if the file does, else 1.
+        length: tokens in a sequence of a text model; None is what its record says, else a usual one.
         mode: when inferences are issued; None is back to back.
         scenario: what a query is; None is single-stream.
         precision_target: half-width of p50's 95 % interval at which to stop, as a share of p50.
@@ -92,7 +95,7 @@ def benchmark(
         waiting: called once if another benchmark has to end first.
 
     Raises:
-        ConfigError: no such file, or its batch is fixed at another size.
+        ConfigError: no such file, or its batch or length is fixed at another size.
         RuntimeUnavailable: no such runtime reads it.
         InvalidModel, ModelCrashed: the runtime refuses the file, or died of it.
         CutShort: interrupted, or the child died, when some of it was measured already.
@@ -108,7 +111,12 @@ def benchmark(
     )
     timeout_s = SETUP_S + 2 * plan.max_seconds
     with exclusive(home, waiting=waiting):
-        job = {"runtime": runtime, "model": str(model.resolve()), "threads": threads}
+        job = {
+            "runtime": runtime,
+            "model": str(model.resolve()),
+            "threads": threads,
+            "feeding": to_document(feeding_of(artifact, length)),
+        }
         weighed = _weigh(job, batch, scenario.samples_per_query, timeout_s)
         profile = _profile({**job, **weighed}, timeout_s) if profiled else Profile()
         told, cut = _measure({**job, **weighed}, mode, plan, timeout_s)
@@ -148,7 +156,8 @@ def benchmark(
         metrics=metrics,
         loads_ms=told.loads_ms,
         notes=(*notes, *_notes(weighed), *profile.notes),
-        footprint=footprint(model) if profiled else None,
+        footprint=footprint(model, feeding=feeding_of(artifact, length)) if profiled else None,
+        length=unusual_length(artifact, length),
     )
     if cut is not None:
         raise CutShort(result, result.stopped_by) from cut

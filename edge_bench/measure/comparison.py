@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edge_bench.documents import from_document
-from edge_bench.errors import EdgeBenchError
+from edge_bench.documents import from_document, to_document
+from edge_bench.errors import ConfigError, EdgeBenchError
 from edge_bench.files import Home
+from edge_bench.measure.inputs import UNTOLD, Feeding
 from edge_bench.measure.inspection import check_model
 from edge_bench.measure.lock import exclusive
 from edge_bench.measure.ratios import MIN_LAUNCHES, Answer, Ratio, ratio
@@ -33,11 +34,12 @@ _WORSE: tuple[Verdict, ...] = ("clean", "inconclusive", "noisy", "throttled")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """A model file and how it is run."""
+    """A model file, how it is run, and on what."""
 
     model: Path
     runtime: str
     threads: int = 1
+    feeding: Feeding = UNTOLD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,9 +147,16 @@ def compare(
         heard: called after each launch with their number and the ratio so far.
 
     Raises:
+        ConfigError: text models of which one would be run on longer texts than the other.
         ConfigError, RuntimeUnavailable, InvalidModel: a model that cannot be opened; it is named.
         ModelCrashed: a model that died, which is named; the other one is not to blame.
     """
+    lengths = [side.feeding.length for side in (a, b)]
+    if None not in lengths and lengths[0] != lengths[1]:
+        raise ConfigError(
+            f"'{a.model.name}' would be run on {lengths[0]} tokens and '{b.model.name}' on {lengths[1]}",
+            hint=f"run both on as many: --length {min(length for length in lengths if length)}",
+        )
     for side in (a, b):
         check_model(side.model, runtime=side.runtime)
     launches: list[Launch] = []
@@ -251,6 +260,7 @@ def _open(side: Side, plan: ComparisonPlan) -> Iterator[_Model]:
         "model": str(side.model.resolve()),
         "batch": 1,
         "threads": side.threads,
+        "feeding": to_document(side.feeding),
     }
     with conversation("turns", job, timeout_s=SETUP_S + plan.max_seconds) as talk:
         yield _Model(side, talk, plan)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from edge_bench.documents import to_document
 from edge_bench.errors import EdgeBenchError
 from edge_bench.measure import onnx_file, tflite_file
+from edge_bench.measure.inputs import UNTOLD, Feeding
 from edge_bench.measure.sandbox import run_job
 from edge_bench.records.footprint import Footprint
 
 INFERENCE_S = 60
 
 
-def footprint(model: Path) -> Footprint | None:
+def footprint(model: Path, *, feeding: Feeding = UNTOLD) -> Footprint | None:
     """Return the weights and live activations of a file for one example; None of formats without a walker.
 
     The file is read as bytes. An ONNX file that does not tell the shapes of what it computes goes to a
-    child of the sandbox, which infers them; where the onnx package is missing or the shapes depend on
-    values, `activations_bytes` is None.
+    child of the sandbox, which infers them; so does one that is fed texts of `feeding.length`, for what
+    the file tells of a side of any size is nothing. Where the onnx package is missing or the shapes
+    depend on values, `activations_bytes` is None.
 
     Raises:
         InvalidModel: the file is not what its ending says.
@@ -28,11 +32,13 @@ def footprint(model: Path) -> Footprint | None:
     if ending != ".onnx":
         return None
     seen = onnx_file.survey_file(model)
+    if feeding.length is not None:
+        seen = replace(seen, sizes={})
     told = seen.footprint()
     if told.activations_bytes is not None:
         return told
     try:
-        job = {"model": str(model.resolve()), "threads": 1}
+        job = {"model": str(model.resolve()), "threads": 1, "feeding": to_document(feeding)}
         answer = run_job("edge_bench.measure.shapes:sizes", job, timeout_s=INFERENCE_S).document
     except EdgeBenchError:
         return told

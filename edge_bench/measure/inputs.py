@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_bench.errors import ConfigError
-from edge_bench.records.artifact import TensorSpec
+from edge_bench.records.artifact import Artifact, TensorSpec
 
 # Where a file leaves a side open: images of this side, sequences of this length.
 FREE_IMAGE_SIDE = 224
@@ -37,6 +37,20 @@ class Feeding:
 
 # A file of which nothing is told.
 UNTOLD = Feeding()
+
+
+def feeding_of(artifact: Artifact | None, length: int | None = None) -> Feeding:
+    """Return what the record of a file tells of its inputs; a `length` that is asked for goes before."""
+    text = artifact.text if artifact else None
+    if text is None:
+        return Feeding(length=length)
+    return Feeding(length=length or text.length, vocabulary=text.vocabulary, pad=text.pad)
+
+
+def unusual_length(artifact: Artifact | None, length: int | None) -> int | None:
+    """Return the length that is asked for where it is not the one a file is run on anyway."""
+    usual = artifact.text.length if artifact and artifact.text else FREE_LENGTH
+    return None if length == usual else length
 
 
 def random_feeds(

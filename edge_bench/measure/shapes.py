@@ -9,16 +9,24 @@ from typing import Any
 
 import onnx
 
+from edge_bench.documents import from_document
 from edge_bench.errors import InvalidModel
+from edge_bench.measure.inputs import Feeding, batch_axis
 
 
 def sizes(job: Mapping[str, Any], _: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Answer the bytes of each tensor of the main graph whose shape follows from a batch of one."""
+    """Answer the bytes of each tensor of the main graph whose shape follows from a batch of one.
+
+    Other sides that are open, such as a text's length, are as long as the feeding says, else 1.
+    """
     model = onnx.load(Path(job["model"]), load_external_data=False)
+    length = from_document(Feeding, job["feeding"]).length or 1
     for tensor in model.graph.input:
-        for side in tensor.type.tensor_type.shape.dim:
+        sides = tensor.type.tensor_type.shape.dim
+        axis = batch_axis([side.dim_value for side in sides])
+        for place, side in enumerate(sides):
             if not side.HasField("dim_value"):
-                side.dim_value = 1
+                side.dim_value = 1 if place == axis else length
     # What the file says of a free batch would stand against what follows from a batch of one.
     del model.graph.value_info[:]
     for tensor in model.graph.output:
@@ -28,9 +36,9 @@ def sizes(job: Mapping[str, Any], _: Mapping[str, Any]) -> tuple[dict[str, Any],
     except Exception as error:
         raise InvalidModel(f"its shapes cannot be inferred: {error}") from error
     told = {}
-    for value in (*inferred.value_info, *inferred.output):
+    for value in (*inferred.input, *inferred.value_info, *inferred.output):
         kind = value.type.tensor_type
-        # A side that a batch of one leaves open depends on values.
+        # A side that is left open after that depends on values.
         if kind.elem_type and kind.HasField("shape") and all(one.dim_value for one in kind.shape.dim):
             values = prod(side.dim_value for side in kind.shape.dim)
             told[value.name] = values * onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize

@@ -77,7 +77,8 @@ class BenchmarkResult:
     fresh process in cold mode, where `load_ms` is their median. `notes` are sentences on what could not
     be measured as asked, or was assumed. `origin` names who measured; where that is somebody else, there
     may be no raw latencies, what that one does not tell is None or empty, and `reported` holds that
-    one's own statistics: `p50_ms`, `mean_ms`, or `latency_ms` where it does not say which.
+    one's own statistics: `p50_ms`, `mean_ms`, or `latency_ms` where it does not say which. `length` is
+    that of a text model's sequences, in tokens, where it was asked for another than its own.
     """
 
     id: str
@@ -114,6 +115,7 @@ class BenchmarkResult:
     footprint: Footprint | None = None
     origin: str = THIS_PROGRAM
     reported: Mapping[str, float] = field(default_factory=dict)
+    length: int | None = None
 
     @property
     def latencies_ms(self) -> tuple[float, ...]:
@@ -122,8 +124,9 @@ class BenchmarkResult:
 
     @property
     def plain(self) -> bool:
-        """Whether its latencies are of single examples, run back to back."""
-        return self.mode == "burst" and self.scenario == "single_stream" and self.batch == 1
+        """Whether its latencies are of single examples of the usual length, run back to back."""
+        usual = self.batch == 1 and self.length is None
+        return self.mode == "burst" and self.scenario == "single_stream" and usual
 
     @property
     def runs(self) -> int:
@@ -208,6 +211,6 @@ class BenchmarkResult:
             "model format runtime runtime_version threads batch precision device p50_ms p50_low_ms"
             " p50_high_ms p50_is p90_ms p90_bound_ms p95_ms p95_bound_ms p99_ms p99_bound_ms load_ms"
             " first_ms peak_memory_mb runs verdict verdict_cause stopped_by mode scenario interval_ms"
-            " samples_per_query samples_per_second origin artifact digest created id"
+            " samples_per_query samples_per_second length origin artifact digest created id"
         )
         return {name: getattr(self, name) for name in named.split()}

@@ -17,8 +17,8 @@ from edge_bench.records.artifact import Artifact, TensorSpec
 FREE_IMAGE_SIDE = 224
 FREE_LENGTH = 128
 # Inputs of a text model's files, as `records.Step` names them: those that hold tokens, and two more.
-TOKENS = frozenset({"tokens", "token", "source"})
-POSITION, CACHE = "position", "cache"
+TOKEN, POSITION, CACHE = "token", "position", "cache"
+TOKENS = frozenset({"tokens", TOKEN, "source"})
 # What TensorFlow's converters put around the name of an input.
 _NAME = re.compile(r"(?:serving_default_)?(.+?)(?::\d+)?")
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_bench.documents import from_document
 from edge_bench.errors import InvalidModel
-from edge_bench.measure.inputs import dequantized, plain_name, quantized
+from edge_bench.measure.inputs import CACHE, POSITION, TOKEN, dequantized, plain_name, quantized
 from edge_bench.measure.runtimes import Session
 from edge_bench.measure.worker import Arrays, open_model
 from edge_bench.records.artifact import TensorSpec
+from edge_bench.records.subnet import Step
+from edge_bench.statistics import percentile
+from edge_bench.text import decoding
 from edge_bench.text.encoding import padded
+from edge_bench.text.stepping import Feeds, FileStepper
 
 
 def run(job: Mapping[str, Any], arrays: Arrays) -> tuple[dict[str, Any], Arrays]:
@@ -64,9 +71,61 @@ def surprise(job: Mapping[str, Any], arrays: Arrays) -> tuple[dict[str, Any], Ar
             raise InvalidModel(
                 f"the model answers {logits.shape} to tokens {row.shape}; logits of each token are expected"
             )
-        nats += surprise_of(logits[0, : len(window)][counted], targets[counted])
+        nats += _surprise(logits[0, : len(window)][counted], targets[counted])
         tokens += int(counted.sum())
     return {"nats": nats, "tokens": tokens}, {}
+
+
+def generate(job: Mapping[str, Any], arrays: Arrays) -> tuple[dict[str, Any], Arrays]:
+    """Generate a text for each row of tokens, one after the other; answer them and how long they took.
+
+    `in-tokens` and `in-lengths` are sources, where `model` is the network that reads them, or prompts of
+    a language model. `step_model` is the step's file, `step` its record. What is answered, `tokens` and
+    `lengths`, has neither the begin nor the end. Milliseconds are medians: of reading a source, of a step
+    and of a whole text.
+    """
+    asked = from_document(Asked, job["asked"])
+    # Only ONNX Runtime takes another batch than the one that a file was opened for.
+    any_batch = asked.width == 1 or job["runtime"] == "onnxruntime"
+    network = open_model(job, Path(job["model"])) if job["model"] else None
+    steps = open_model(job, Path(job["step_model"]))
+    stepper = _stepper(steps, from_document(Step, job["step"]), int(job["room"]), any_batch=any_batch)
+    texts: list[list[int]] = []
+    read_ms: list[float] = []
+    text_ms: list[float] = []
+    for row in split(arrays["in-tokens"], arrays["in-lengths"]):
+        started = time.perf_counter_ns()
+        if network is None:
+            stepper.inner.start(1)
+            said = decoding.generate(
+                stepper, [row.tolist()], limit=asked.limit, end=asked.end, temperature=asked.temperature
+            )
+        else:
+            taken = one_input(network)
+            source = fitted(row, taken, asked.pad)
+            answers = network.run({taken.name: quantized(source, taken)})
+            memory = dequantized(answers[network.outputs[0].name], network.outputs[0])
+            read_ms.append((time.perf_counter_ns() - started) / 1e6)
+            stepper.inner.start(1, memory=memory, source=source)
+            said = decoding.beam(
+                stepper,
+                1,
+                width=asked.width,
+                begin=asked.begin,
+                end=asked.end,
+                limit=asked.limit,
+                length_penalty=asked.length_penalty,
+            )
+        text_ms.append((time.perf_counter_ns() - started) / 1e6)
+        texts += said
+    return {
+        "read_ms": percentile(read_ms, 50) if read_ms else None,
+        "token_ms": percentile(stepper.took_ms, 50),
+        "text_ms": percentile(text_ms, 50),
+    }, {
+        "tokens": np.array([token for one in texts for token in one], np.int64),
+        "lengths": np.array([len(one) for one in texts], np.int64),
+    }
 
 
 def one_input(session: Session) -> TensorSpec:
@@ -90,7 +149,63 @@ def split(tokens: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Iter
     yield from np.split(tokens, np.cumsum(lengths)[:-1])
 
 
-def surprise_of(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64]) -> float:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """How texts are generated; `limit` is the most tokens of one. A `width` of 1 is greedy decoding.
+
+    A language model draws its tokens at a `temperature` above 0, always the same ones.
+    """
+
+    begin: int
+    end: int
+    pad: int
+    limit: int
+    width: int = 1
+    length_penalty: float = 1.0
+    temperature: float = 0.0
+
+
+class _Timed:
+    """A stepper, and how long each of its steps took."""
+
+    def __init__(self, inner: FileStepper) -> None:
+        self.inner = inner
+        self.took_ms: list[float] = []
+
+    def step(self, tokens: npt.NDArray[np.int64], position: int) -> npt.NDArray[np.float32]:
+        started = time.perf_counter_ns()
+        logits = self.inner.step(tokens, position)
+        self.took_ms.append((time.perf_counter_ns() - started) / 1e6)
+        return logits
+
+    def reorder(self, rows: npt.NDArray[np.int64]) -> None:
+        self.inner.reorder(rows)
+
+
+def _stepper(session: Session, step: Step, most: int, *, any_batch: bool) -> _Timed:
+    """Return the stepper of an opened step graph, which is fed and heard by the names of `records.Step`."""
+    inputs = {plain_name(spec.name): spec for spec in session.inputs}
+    missing = {TOKEN, POSITION, CACHE} - inputs.keys()
+    if missing:
+        takes = ", ".join(spec.name for spec in session.inputs)
+        raise InvalidModel(f"a step takes {TOKEN}, {POSITION} and {CACHE}; the file takes {takes}")
+
+    def run(feeds: Feeds) -> dict[str, npt.NDArray[Any]]:
+        outputs = session.run(
+            {
+                inputs[name].name: quantized(array, inputs[name])
+                for name, array in feeds.items()
+                if name in inputs
+            }
+        )
+        return {plain_name(spec.name): dequantized(outputs[spec.name], spec) for spec in session.outputs}
+
+    room = inputs[CACHE].shape[4]
+    fixed = room is not None or not any_batch
+    return _Timed(FileStepper(run, step, room=room or most, fixed=fixed))
+
+
+def _surprise(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64]) -> float:
     """Return the summed negative log likelihood, in nats, of targets [n] under logits [n, vocabulary]."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     total = np.log(np.exp(shifted).sum(axis=1))

@@ -61,7 +61,7 @@ def refuse_empty(empty: Sequence[int], path: Path, *, of: int) -> None:
         return
     others = f", as {'is' if len(empty) == 2 else 'are'} {len(empty) - 1} more" if len(empty) > 1 else ""
     raise DataError(
-        f"'{path}' line {empty[0]} is empty{others} of {of} lines",
+        f"'{path}' line {empty[0]} is empty{others}, of {of}",
         hint="mend the file, or leave such lines out: --set data.skip_empty=true",
     )
 

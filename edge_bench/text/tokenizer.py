@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import tokenizers
 
@@ -55,7 +57,11 @@ class Tokenizer:
     def of_json(cls, document: str, *, where: str) -> Tokenizer:
         """Read what `to_json` gave; `where` is for the message of the `DataError` that it may raise."""
         try:
-            return cls(tokenizers.Tokenizer.from_str(document))
+            _check_merges(json.loads(document))
+            tokenizer = cls(tokenizers.Tokenizer.from_str(document))
+            # An Old Persian letter, to see that the token of what is unknown is there.
+            tokenizer.encode("\U000103a0")
+            return tokenizer
         # The library raises plain exceptions.
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -93,3 +99,16 @@ class Tokenizer:
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens; special ones among them say nothing."""
         return self._inner.decode([int(token) for token in tokens], skip_special_tokens=True)
+
+
+def _check_merges(document: Any) -> None:
+    """Refuse merges without the prefix they should have: the library cuts it off unseen, and may crash."""
+    model = document.get("model") if isinstance(document, dict) else None
+    if not isinstance(model, dict):
+        raise ValueError("it holds no model")
+    prefix = model.get("continuing_subword_prefix")
+    if model.get("type", "BPE") != "BPE" or not prefix:
+        return
+    for merge in model["merges"]:
+        if not (merge.split(" ") if isinstance(merge, str) else merge)[1].startswith(prefix):
+            raise ValueError(f"merge {merge} lacks the prefix '{prefix}'")

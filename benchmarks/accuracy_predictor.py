@@ -193,8 +193,8 @@ def right_answers(trained: Any, arch: Any) -> np.ndarray:
 
     from supernet.evaluation import BATCH, calibrated
 
-    inputs, labels = trained.images.split("selection", arch.resolution)
-    plain = calibrated(trained.network, arch, trained.images)
+    inputs, labels = trained.task.images.split("selection", arch.resolution)
+    plain = calibrated(trained.network, arch, trained.task.images)
     with torch.inference_mode():
         answers = torch.cat([plain(batch).argmax(1) for batch in inputs.split(BATCH)])
     right: np.ndarray = (answers == labels).numpy().astype(np.int64)

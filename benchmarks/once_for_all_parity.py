@@ -120,14 +120,14 @@ def differences(
     trained: TrainedRun, subnet: Subnet, files: dict[Any, Artifact], home: Home
 ) -> dict[str, Any]:
     """Return the largest difference of logits at each step, and of accuracy in images."""
-    inputs, labels = trained.images.split("test", subnet.arch.resolution)
+    inputs, labels = trained.task.images.split("test", subnet.arch.resolution)
     program = torch.export.load(home.absolute(subnet.program))
     answers = logits_of(program, inputs.numpy())
     with torch.no_grad():
         trained.network.use(subnet.arch)
         elastic = trained.network(inputs)
         plain = trained.network.materialize(subnet.arch).train()(inputs)
-        unfolded = calibrated(trained.network, subnet.arch, trained.images)
+        unfolded = calibrated(trained.network, subnet.arch, trained.task.images)
         calibrated_plain = unfolded(inputs).numpy()
         exact = copy.deepcopy(unfolded).double()
         exact_plain = exact(inputs.double()).numpy()

@@ -308,8 +308,8 @@ def tested(run: Any, arch: Any) -> float:
     """Return the accuracy of a network on the test split, in percent."""
     from supernet.evaluation import accuracy, calibrated
 
-    inputs, labels = run.images.split("test", arch.resolution)
-    plain = calibrated(run.network, arch, run.images)
+    inputs, labels = run.task.images.split("test", arch.resolution)
+    plain = calibrated(run.network, arch, run.task.images)
     return 100 * accuracy(plain, inputs, labels, split="test").value
 
 
@@ -398,7 +398,7 @@ def epoch_costs(settings: Settings) -> Document:
     from supernet.run import Training
     from supernet.schedules.progressive_shrinking import ProgressiveShrinking
     from supernet.schedules.sandwich import Sandwich
-    from supernet.trainer import initialised
+    from supernet.tasks.image_classification import initialised
 
     torch.set_num_threads(1)
     training = from_document(Training, {**settings.training})

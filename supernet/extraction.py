@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ import numpy as np
 
 from edge_bench.errors import ConfigError
 from edge_bench.files import Home
-from edge_bench.records import ArchConfig, Metric, SearchSpace, Subnet, macs_of
+from edge_bench.records import ArchConfig, Metric, SearchSpace, Subnet, TransformerSpace, macs_of
+from edge_bench.records.transformer import Stack
+from supernet.keep_lists import keep_list
 from supernet.trained import TrainedRun
 
 # Random architectures crowd in the middle; that many are drawn for each one that is screened.
@@ -32,7 +35,8 @@ def extract_front(
     """Cut `count` subnets, spread over the front of accuracy and MACs, smallest MACs first.
 
     Random architectures, spread over log MACs, and the largest and the smallest are calibrated and
-    judged on the selection split. Kept are the largest and the smallest, the front, and then what
+    judged on the selection split; of a transformer, its depths with layers at even distances. Kept are
+    the largest and the smallest, the front, and then what
     fills the widest gaps in log MACs. The test split is looked at only for those that are kept.
 
     Args:
@@ -50,7 +54,11 @@ def extract_front(
     if count < 2 or screened < 0:
         raise ConfigError(f"count is {count} and screen {screened}; at least 2 and 0 are needed")
     trained = TrainedRun.open(run)
-    archs = spread_archs(trained.space, screened, np.random.default_rng([seed, screened]))
+    space = trained.space
+    if isinstance(space, TransformerSpace):
+        archs = depths_of(space)
+    else:
+        archs = spread_archs(space, screened, np.random.default_rng([seed, screened]))
     total = len(archs) + min(count, len(archs))
     metrics = trained.judge_all(archs, report=lambda done: report("screen", done, total))
     judged = [
@@ -63,6 +71,43 @@ def extract_front(
         subnets.append(trained.cut(one.arch, home=home))
         report("cut", len(archs) + done, total)
     return subnets
+
+
+def extract_depth(
+    run: Path,
+    depths: Sequence[int],
+    *,
+    chosen_by: str,
+    home: Home,
+    seed: int = 0,
+    report: Report = lambda what, done, total: None,
+) -> Subnet:
+    """Cut a transformer to so many layers, the encoder's before the decoder's; as `extract_front` else.
+
+    Args:
+        run: the folder of a finished run on text.
+        depths: one number for each stack of layers.
+        chosen_by: which layers are kept, a file of `supernet/keep_lists`.
+        home: where the program is saved.
+        seed: of what that draws.
+        report: is told of each step.
+
+    Raises:
+        ConfigError: the run is of images, or has another number of stacks.
+        InvalidArch: it has not so many layers.
+        UnknownVariant: no such keep list.
+    """
+    chooser, trained = keep_list(chosen_by), TrainedRun.open(run)
+    space = trained.space
+    if not isinstance(space, TransformerSpace) or len(depths) != len(space.layers):
+        stacks = list(space.layers) if isinstance(space, TransformerSpace) else ["no layers to choose from"]
+        raise ConfigError(
+            f"--depth names {len(depths)} stacks of layers; run '{run.name}' has {' and '.join(stacks)}",
+            hint="e.g. --depth 3, or --depth 3/1 for an encoder and a decoder",
+        )
+    wanted: dict[Stack, int] = dict(zip(space.layers, depths, strict=True))
+    arch = chooser.choose(trained, wanted, seed=seed, report=report)
+    return trained.cut(arch, home=home)
 
 
 def extract_arch(run: Path, arch: ArchConfig, *, home: Home) -> Subnet:
@@ -84,6 +129,26 @@ class Judged:
     arch: ArchConfig
     macs: int
     metric: Metric
+
+    @property
+    def quality(self) -> float:
+        """The metric's value, turned so that more is better."""
+        return self.metric.value if self.metric.higher_is_better else -self.metric.value
+
+
+def depths_of(space: TransformerSpace) -> tuple[ArchConfig, ...]:
+    """Return the networks of a transformer's depths, layers at even distances, the shallowest first.
+
+    Every depth of a single stack; of two stacks each depth of one with each of the other, of those that
+    halve from all layers to one.
+    """
+    halved: dict[Stack, list[int]] = {}
+    for stack, count in space.layers.items():
+        depths = range(1, count + 1) if len(space.layers) == 1 else {max(count >> n, 1) for n in range(16)}
+        halved[stack] = sorted(depths)
+    combined = itertools.product(*halved.values())
+    archs = [space.spread(dict(zip(space.layers, depths, strict=True))) for depths in combined]
+    return tuple(sorted(archs, key=lambda arch: macs_of(space, arch)))
 
 
 def spread_archs(space: SearchSpace, count: int, generator: np.random.Generator) -> tuple[ArchConfig, ...]:
@@ -115,10 +180,10 @@ def keep(judged: Sequence[Judged], count: int) -> list[Judged]:
 
     A front of more than there is room for is thinned to an even spread in log MACs.
     """
-    ordered = sorted(judged, key=lambda one: (one.macs, -one.metric.value))
+    ordered = sorted(judged, key=lambda one: (one.macs, -one.quality))
     front: list[Judged] = []
     for one in ordered:
-        if not front or one.metric.value > front[-1].metric.value:
+        if not front or one.quality > front[-1].quality:
             front.append(one)
     kept = [ordered[0]]
     for must in (ordered[-1], front[-1]):

@@ -8,22 +8,32 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from edge_bench.text.vocabularies import PACKAGE as VOCABULARIES
+from edge_bench.text.vocabularies import Vocabulary, open_vocabulary
 
 from edge_bench import config, variants
-from edge_bench.data import DataSource, ImageSource, open_data, open_images
+from edge_bench.data import DataSource, ImageSource, open_data
 from edge_bench.documents import digest, from_document, to_document
 from edge_bench.errors import ConfigError, TrainingError, did_you_mean
 from edge_bench.files import Home
-from edge_bench.records import Preprocessing, SearchSpace
+from edge_bench.records import Preprocessing, SearchSpace, TextInput, TransformerSpace
 from supernet.phases import DIMENSIONS, Phase
 from supernet.schedules import Schedule
 from supernet.spaces import Space
 
-SPACES, SCHEDULES = "supernet.spaces", "supernet.schedules"
+if TYPE_CHECKING:
+    from supernet.models import Model
+    from supernet.techniques import Technique
+
+SPACES, SCHEDULES, TECHNIQUES = "supernet.spaces", "supernet.schedules", "supernet.techniques"
+MODELS = "supernet.models"
 RUN_FILE, LOG_FILE, SUMMARY_FILE = "run.json", "log.jsonl", "summary.json"
 CHECKPOINT_FILE, TEACHER_FILE = "checkpoint.safetensors", "teacher.safetensors"
+TOKENIZER_FILE = "tokenizer.json"
 DEFAULT_SCHEDULE = {"kind": "sandwich"}
+IMAGES = "image_classification"
 
 V = TypeVar("V")
 
@@ -38,9 +48,12 @@ class Training:
     the smallest; `distillation` is the weight of the teacher's answer, against that of the labels, in
     what the others learn. `average` is the decay of the moving average of the weights, which is what
     is judged and cut (0: the weights themselves). `threads` of 0 means every core this process may
-    use. On CUDA, layers compute in bfloat16 unless `mixed_precision` is false; on the CPU never.
-    `synchronise_batch_norm` takes batch statistics over all processes. `checkpoint_steps` of 0 saves
-    at the end of each epoch only.
+    use. An epoch goes through all examples unless `epoch_steps` gives it a number of steps. Gradients are
+    scaled down to a norm of `clip_norm` (0: never). `label_smoothing` is the task's own where it is not
+    given: 0.1, and 0 for a language model. `truncate` cuts off texts that are longer than the network's
+    sequence, which is an error else. On CUDA, layers compute in bfloat16 unless `mixed_precision`
+    is false; on the CPU never. `synchronise_batch_norm` takes batch statistics over all processes.
+    `checkpoint_steps` of 0 saves at the end of each epoch only.
     """
 
     epochs: int = 20
@@ -49,7 +62,7 @@ class Training:
     learning_rate: float = 4e-3
     momentum: float = 0.9
     weight_decay: float = 0.02
-    label_smoothing: float = 0.1
+    label_smoothing: float | None = None
     warmup: float = 0.25
     random_subnets: int = 2
     distillation: float = 0.25
@@ -60,14 +73,33 @@ class Training:
     threads: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_steps: int = 0
+    epoch_steps: int = 0
+    clip_norm: float = 0.0
+    truncate: bool = False
     tensorboard: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """A run file. `[space]`, `[data]` and `[schedule]` name a `kind` and hold that kind's options.
+class Start:
+    """The `[start]` table: a finished run whose weights this one begins with.
 
-    The schedule makes phases of `training.epochs`; `[[phases]]` take the place of both.
+    `keep` says which of its layers are kept (`largest`, `d3`, `0,2,4`, `d3/1` of encoder and decoder).
+    The new run's network has just those layers, so that nothing tells there were more, and nothing is
+    cut twice. Its tokens are those of the run it begins from.
+    """
+
+    run: str
+    keep: str = "largest"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """A run file. `[space]`, `[data]`, `[schedule]`, `[model]` and `[tokenizer]` name a `kind` and hold
+    that kind's options; `[techniques.NAME]` holds those of a technique.
+
+    A run on images trains a `[space]`: the schedule makes phases of `training.epochs`; `[[phases]]` take
+    the place of both. A run on text trains a `[model]` on the tokens of a `[tokenizer]`, or goes on
+    from another run (`[start]`), in one phase.
     """
 
     name: str
@@ -77,11 +109,22 @@ class RunConfig:
     schedule: Mapping[str, Any] = field(default_factory=lambda: dict(DEFAULT_SCHEDULE))
     training: Training = field(default_factory=Training)
     phases: tuple[Phase, ...] = ()
+    model: Mapping[str, Any] = field(default_factory=dict)
+    tokenizer: Mapping[str, Any] = field(default_factory=dict)
+    techniques: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    start: Start | None = None
+
+    @property
+    def task(self) -> str:
+        """What is learned, as the data says; `ConfigError` names an unknown kind of data."""
+        return self.open_data().task
 
     @property
     def planned(self) -> tuple[Phase, ...]:
         """The phases that training goes through, in order."""
         training = self.training
+        if self.task != IMAGES:
+            return (Phase(name="all", epochs=training.epochs),)
         return self.phases or self.open_schedule().phases(
             epochs=training.epochs, learning_rate=training.learning_rate
         )
@@ -103,9 +146,25 @@ class RunConfig:
         """Return the `[data]` variant; `ConfigError` names an unknown kind or option."""
         return open_data(self.data)
 
-    def open_images(self) -> ImageSource:
-        """Return the `[data]` variant where it is images; `ConfigError` as well where it is text."""
-        return open_images(self.data)
+    def open_model(self) -> Model:
+        """Return the `[model]` variant; `ConfigError` names an unknown kind or option."""
+        # Imported here: a model is torch's, and a run file of images names none.
+        from supernet.models import Model
+
+        return _open(Model, MODELS, "model", self.model)
+
+    def open_tokenizer(self) -> Vocabulary:
+        """Return the `[tokenizer]` variant; `ConfigError` names an unknown kind or option."""
+        return open_vocabulary(self.tokenizer)
+
+    def open_techniques(self) -> dict[str, Technique]:
+        """Return each `[techniques.NAME]`; `ConfigError` names an unknown one or option."""
+        from supernet.techniques import Technique
+
+        return {
+            name: _open(Technique, TECHNIQUES, f"techniques.{name}", {"kind": name, **options})
+            for name, options in self.techniques.items()
+        }
 
     def open_schedule(self) -> Schedule:
         """Return the `[schedule]` variant; `ConfigError` names an unknown kind or option."""
@@ -113,11 +172,21 @@ class RunConfig:
 
     def _chosen(self) -> dict[str, Any]:
         chosen = _non_defaults(self)
-        opened = {"space": self.open_space(), "data": self.open_data(), "schedule": self.open_schedule()}
+        opened: dict[str, Any] = {"data": self.open_data()}
+        if self.task == IMAGES:
+            opened |= {"space": self.open_space(), "schedule": self.open_schedule()}
+        if self.model:
+            opened["model"] = self.open_model()
+        if self.tokenizer:
+            opened["tokenizer"] = self.open_tokenizer()
         for table, variant in opened.items():
             chosen[table] = {"kind": getattr(self, table)["kind"], **_non_defaults(variant)}
-        if chosen["schedule"] == DEFAULT_SCHEDULE:
+        if chosen.get("schedule") == DEFAULT_SCHEDULE:
             del chosen["schedule"]
+        if self.techniques:
+            chosen["techniques"] = {
+                name: _non_defaults(technique) for name, technique in self.open_techniques().items()
+            }
         return chosen
 
 
@@ -144,10 +213,62 @@ def checked(run: RunConfig) -> RunConfig:
         # Later commands find the data again from any folder.
         path = str(Path(str(run.data["path"])).expanduser().absolute())
         run = dataclasses.replace(run, data={**run.data, "path": path})
+    if "path" in run.tokenizer:
+        path = str(Path(str(run.tokenizer["path"])).expanduser().absolute())
+        run = dataclasses.replace(run, tokenizer={**run.tokenizer, "path": path})
+    _check_tables(run)
     _check_training(run)
-    source, space = run.open_images(), run.open_space()
-    space.build(input_channels=max(1, _channels_if_known(source)), classes=2)
+    source = run.open_data()
+    if isinstance(source, ImageSource):
+        run.open_space().build(input_channels=max(1, _channels_if_known(source)), classes=2)
+    elif run.model:
+        run.open_model().space(vocabulary=4, outputs=2)
     return run
+
+
+def _check_tables(run: RunConfig) -> None:
+    """Raise a `ConfigError` for a table that the run's data has no use for, or lacks."""
+    task, defaults = run.task, RunConfig(name="default")
+    of_text = ("model", "tokenizer", "techniques", "start")
+    wrong = of_text if task == IMAGES else ("space", "schedule", "phases")
+    for table in wrong:
+        if getattr(run, table) != getattr(defaults, table):
+            raise ConfigError(
+                f"[{table}] is given, but the data is for {task.replace('_', ' ')}",
+                hint=f"remove [{table}], or name other [data]",
+            )
+    if task == IMAGES:
+        return
+    if bool(run.model) == bool(run.start):
+        raise ConfigError(
+            "a run on text needs either a [model] to begin with or a [start] to go on from",
+            hint='e.g. [model] kind = "encoder"',
+        )
+    for name, technique in run.open_techniques().items():
+        if task not in technique.tasks:
+            raise ConfigError(f"[techniques.{name}] is not for {task.replace('_', ' ')}")
+    if run.model:
+        model = run.open_model()
+        if task not in model.tasks:
+            fit = [one for one in variants.names(MODELS) if task in _model(one).tasks]
+            raise ConfigError(
+                f"[model] kind is '{run.model['kind']}', which is not for {task.replace('_', ' ')}",
+                hint=f"for that there is {', '.join(fit)}",
+            )
+        if model.own_tokens == bool(run.tokenizer):
+            raise ConfigError(
+                "[tokenizer] is given, but the model brings its own"
+                if model.own_tokens
+                else f'[tokenizer] must name a kind, e.g. kind = "{variants.names(VOCABULARIES)[0]}"'
+            )
+    elif run.tokenizer:
+        raise ConfigError("[tokenizer] is given, but [start] brings that of the run it begins from")
+
+
+def _model(name: str) -> type[Model]:
+    from supernet.models import Model
+
+    return variants.load(Model, MODELS, name)
 
 
 def open_space(table: Mapping[str, Any]) -> Space:
@@ -159,18 +280,20 @@ def open_space(table: Mapping[str, Any]) -> Space:
 class RunRecord:
     """`run.json`: the complete configuration, its phases, what was learned of the data, and versions.
 
-    `images` is the number of training images and `skipped` of files left out as unreadable.
+    `images` is the number of training examples (images, or texts, pairs, windows) and `skipped` of those
+    left out as unreadable. `text` says how a text becomes tokens; its `tokenizer` lies in the folder.
     """
 
     config: RunConfig
     digest: str
     phases: tuple[Phase, ...] = ()
-    search_space: SearchSpace
-    preprocessing: Preprocessing
+    search_space: SearchSpace | TransformerSpace
+    preprocessing: Preprocessing | None
     class_names: tuple[str, ...]
     images: int
     skipped: int
     versions: Mapping[str, str]
+    text: TextInput | None = None
 
 
 def read_record(folder: Path) -> RunRecord:
@@ -241,6 +364,7 @@ def _check_training(run: RunConfig) -> None:
         ("training.random_subnets", table.random_subnets, 0),
         ("training.threads", table.threads, 0),
         ("training.checkpoint_steps", table.checkpoint_steps, 0),
+        ("training.epoch_steps", table.epoch_steps, 0),
         ("seed", run.seed, 0),
         *((f"phases.{phase.name}.epochs", phase.epochs, 1) for phase in phases),
         *((f"phases.{name}.random_subnets", value, 0) for name, value in subnets.items()),
@@ -259,7 +383,7 @@ def _check_training(run: RunConfig) -> None:
             raise ConfigError(f"{key} is {value}; it must be at least {least}")
     for key, share in (
         ("training.warmup", table.warmup),
-        ("training.label_smoothing", table.label_smoothing),
+        ("training.label_smoothing", table.label_smoothing or 0.0),
         ("training.distillation", table.distillation),
         ("training.momentum", table.momentum),
         *((f"phases.{p.name}.warmup", p.warmup) for p in phases if p.warmup is not None),
@@ -281,8 +405,9 @@ def _check_training(run: RunConfig) -> None:
     for rate in rates:
         if not rate > 0:
             raise ConfigError(f"learning_rate is {rate:g}; it must be above 0")
-    if table.weight_decay < 0:
-        raise ConfigError(f"training.weight_decay is {table.weight_decay:g}; it must be at least 0")
+    for key, least in (("weight_decay", table.weight_decay), ("clip_norm", table.clip_norm)):
+        if least < 0:
+            raise ConfigError(f"training.{key} is {least:g}; it must be at least 0")
 
 
 def _channels_if_known(source: ImageSource) -> int:

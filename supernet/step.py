@@ -15,13 +15,17 @@ from supernet.network import ElasticNetwork
 from supernet.phases import Phase
 from supernet.run import Training
 
+# Of labels, where a run gives none.
+SMOOTHING = 0.1
+
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """Losses in the order of the step's networks, and how many images the first one got right."""
+    """Losses in the order of the step's networks, and how many of its answers the first one got right."""
 
     losses: tuple[float, ...]
     right: int
+    answers: int
 
 
 def sandwich(
@@ -71,6 +75,7 @@ def gather_gradients(
     teacher_weight = training.distillation if phase.distillation is None else phase.distillation
     label_weight = 1 - teacher_weight if phase.label_weight is None else phase.label_weight
     half = training.mixed_precision and inputs.device.type == "cuda"
+    smoothing = SMOOTHING if training.label_smoothing is None else training.label_smoothing
     losses: list[Tensor] = []
     right = torch.zeros((), device=inputs.device)
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=half):
@@ -82,7 +87,7 @@ def gather_gradients(
             network.use(arch)
             logits = network(inputs)
             if teacher is None:
-                loss = label_loss(logits, labels, smoothing=training.label_smoothing)
+                loss = label_loss(logits, labels, smoothing=smoothing)
                 teacher = logits.detach()
             else:
                 loss = student_loss(
@@ -91,11 +96,11 @@ def gather_gradients(
                     teacher,
                     teacher_weight=teacher_weight,
                     label_weight=label_weight,
-                    smoothing=training.label_smoothing,
+                    smoothing=smoothing,
                 )
             if not losses:
                 right = (logits.detach().argmax(1) == labels).sum()
             # The mean over networks, so that the learning rate means the same for any number of them.
             (loss / len(archs)).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
-    return StepResult(losses=tuple(torch.stack(losses).tolist()), right=int(right))
+    return StepResult(losses=tuple(torch.stack(losses).tolist()), right=int(right), answers=len(labels))

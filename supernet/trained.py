@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import threading
@@ -10,27 +9,23 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from edge_bench.data import open_images
 from edge_bench.documents import canonical_json, from_document
 from edge_bench.errors import ConfigError, TrainingError
-from edge_bench.files import Home, atomic_path, explained, sha256_of
-from edge_bench.records import ArchConfig, Metric, SearchSpace, Subnet, macs_of
+from edge_bench.files import Home, explained, sha256_of
+from edge_bench.records import ArchConfig, Metric, SearchSpace, Subnet, TransformerSpace, macs_of
 from edge_bench.store import now
 from supernet import checkpoint
-from supernet.evaluation import accuracy, calibrated
-from supernet.images import JudgingImages
 from supernet.memory import keep_freed_memory
-from supernet.network import ElasticNetwork, folded, parameters_of
 from supernet.run import CHECKPOINT_FILE, SUMMARY_FILE, RunRecord, read_record
-from supernet.trainer import CALIBRATION_IMAGES
+from supernet.tasks import Task, task_of
+from supernet.tasks.image_classification import CALIBRATION_IMAGES
 
-TECHNIQUE = "once_for_all"
 JUDGED_FILE = "judged.jsonl"
 
 
@@ -55,15 +50,16 @@ class TrainedRun:
 
     folder: Path
     record: RunRecord
-    network: ElasticNetwork
-    images: JudgingImages
+    network: nn.Module
+    task: Task
+    home: Home
     weights: str
     _kept: dict[str, Judgement] = field(default_factory=dict)
     _writing: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
-    def open(cls, folder: Path) -> TrainedRun:
-        """Open a run folder.
+    def open(cls, folder: Path, *, home: Home | None = None) -> TrainedRun:
+        """Open a run folder; `home` is where what is cut goes, by default the folder's own.
 
         Raises:
             TrainingError: the run is not finished, or its checkpoint cannot be read.
@@ -78,14 +74,10 @@ class TrainedRun:
                 f"run '{folder.name}' is not finished ({steps})",
                 hint="run its train command again to go on",
             )
-        network = ElasticNetwork(record.search_space)
+        home = home or Home(folder.parent.parent)
+        task = task_of(record.config.task).of_run(record, home, folder)
+        network = task.judged_network()
         checkpoint.restore(path, network)
-        images = JudgingImages(
-            source=open_images(record.config.data),
-            preprocessing=record.preprocessing,
-            calibration_images=CALIBRATION_IMAGES,
-            seed=record.config.seed,
-        )
         weights = sha256_of(path)
         kept = {
             one.key: one
@@ -93,7 +85,13 @@ class TrainedRun:
             if (one.weights, one.calibration_images) == (weights, CALIBRATION_IMAGES)
         }
         return cls(
-            folder=folder, record=record, network=network, images=images, weights=weights, _kept=kept
+            folder=folder,
+            record=record,
+            network=network,
+            task=task,
+            home=home,
+            weights=weights,
+            _kept=kept,
         )
 
     @property
@@ -101,11 +99,11 @@ class TrainedRun:
         return self.folder.name
 
     @property
-    def space(self) -> SearchSpace:
+    def space(self) -> SearchSpace | TransformerSpace:
         return self.record.search_space
 
     def judge(self, arch: ArchConfig) -> Metric:
-        """Return the accuracy of `arch` on the selection split, with its own batch-norm statistics.
+        """Return the quality of `arch` on the selection split, as it would be cut.
 
         Raises:
             InvalidArch: it is not in the run's search space.
@@ -115,15 +113,13 @@ class TrainedRun:
         if kept is None:
             self._load([arch])
             began = time.perf_counter()
-            inputs, labels = self.images.split("selection", arch.resolution)
-            plain = folded(calibrated(self.network, arch, self.images))
-            metric = accuracy(plain, inputs, labels, split="selection")
+            metric = self.task.judge(self.network, arch, "selection")
             kept = Judgement(
                 key=arch.key,
                 arch=arch,
                 metric=metric,
                 seconds=round(time.perf_counter() - began, 4),
-                calibration_images=self.images.calibration_images,
+                calibration_images=CALIBRATION_IMAGES,
                 weights=self.weights,
             )
             self._keep(kept)
@@ -164,43 +160,29 @@ class TrainedRun:
             InvalidArch: it is not in the run's search space.
             StoreError: the disk refused the program.
         """
-        plain = calibrated(self.network, arch, self.images)
-        deployed = folded(plain)
-        metrics = []
-        for split in ("selection", "test"):
-            inputs, labels = self.images.split(split, arch.resolution)
-            metrics.append(accuracy(deployed, inputs, labels, split=split))
+        self.space.check(arch)
         identity = f"{self.name}-{arch.key}"
-        path = home.artifacts / identity / "program.pt2"
-        channels = self.space.input_channels
-        with atomic_path(path) as temporary:
-            _save_program(deployed, (channels, arch.resolution, arch.resolution), temporary)
+        cut = self.task.cut(self.network, arch, folder=home.artifacts / identity, home=home)
+        told = {"preprocessing": None, **cut}
         return Subnet(
             id=identity,
             run=self.name,
-            technique=TECHNIQUE,
+            technique=self.task.technique,
             space=self.space,
             arch=arch,
-            program=home.relative(path),
-            digest=sha256_of(path),
-            params=parameters_of(plain),
             macs=macs_of(self.space, arch),
-            task=self.images.source.task,
-            metrics=tuple(metrics),
+            task=self.record.config.task,
             class_names=self.record.class_names,
-            preprocessing=replace(self.record.preprocessing, size=arch.resolution),
             data=self.record.config.data,
             created=now(),
-            notes={"calibration_images": len(self.images.split("train", arch.resolution)[1])},
+            **told,
         )
 
     def _load(self, archs: Sequence[ArchConfig]) -> None:
-        """Read the images that judging `archs` needs, which is no part of the time it takes."""
+        """Read the examples that judging `archs` needs, which is no part of the time it takes."""
         for arch in archs:
             self.space.check(arch)
-        for resolution in {arch.resolution for arch in archs}:
-            self.images.split("train", resolution)
-            self.images.split("selection", resolution)
+        self.task.load(list(archs))
 
     def _keep(self, judgement: Judgement) -> None:
         path = self.folder / JUDGED_FILE
@@ -254,14 +236,3 @@ def _one_thread_each() -> Iterator[int]:
         yield before
     finally:
         torch.set_num_threads(before)
-
-
-def _save_program(network: nn.Module, shape: tuple[int, int, int], path: Path) -> None:
-    # Exported at batch 2: at 1, the batch dimension would silently be fixed.
-    example = torch.zeros(2, *shape)
-    network = network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    # Through memory: on a full disk torch ends the whole process.
-    saved = io.BytesIO()
-    torch.export.save(program, saved)
-    path.write_bytes(saved.getvalue())

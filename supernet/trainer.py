@@ -21,19 +21,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edge_bench import __version__
 from edge_bench.errors import TrainingError
 from edge_bench.files import Home, explained, write_text
-from edge_bench.records import ArchConfig, SearchSpace
 from edge_bench.store import now
 from supernet import checkpoint
 from supernet.averaging import WeightAverage
 from supernet.channels import importance_orders, reorder
 from supernet.checkpoint import Progress
-from supernet.evaluation import accuracy, calibrated
-from supernet.images import JudgingImages, training_images
 from supernet.layers import ElasticNorm
 from supernet.memory import keep_freed_memory
 from supernet.network import ElasticNetwork
@@ -53,11 +50,11 @@ from supernet.run import (
     read_record,
     record_document,
 )
-from supernet.step import StepResult, gather_gradients, networks_of
+from supernet.step import StepResult
+from supernet.tasks import Task, task_of
 
-CALIBRATION_IMAGES = 512
-# What the generators of a run are for; part of their seed.
-_ORDER, _STEP, _WEIGHTS = 0, 1, 2
+# What the generators of a run are for; part of their seed (2 is that of the weights).
+_ORDER, _STEP = 0, 1
 
 
 def train(config: RunConfig, *, home: Home, say: Callable[[str], None], interactive: bool) -> Path:
@@ -97,28 +94,31 @@ def train(config: RunConfig, *, home: Home, say: Callable[[str], None], interact
         joined(ranks, device),
         _board(config, folder, ranks) as board,
     ):
-        session = _Session(config, folder, say if ranks.first else _unheard, progress, board, ranks, device)
+        task = task_of(config.open_data().task).begun(config, home, folder)
+        session = _Session(task, folder, say if ranks.first else _unheard, progress, board, ranks, device)
         session.run(interactive and ranks.first)
     return folder
 
 
 @dataclass
 class _Epoch:
-    """Sums over the steps of an epoch so far, of this process's share of the images."""
+    """Sums over the steps of an epoch so far, of this process's share of the examples."""
 
     steps: int = 0
     loss: float = 0.0
     smallest_loss: float = 0.0
     right: int = 0
-    images: int = 0
+    answers: int = 0
+    examples: int = 0
     seconds: float = 0.0
 
-    def add(self, result: StepResult, *, images: int) -> None:
+    def add(self, result: StepResult, *, examples: int) -> None:
         self.steps += 1
         self.loss += result.losses[0]
         self.smallest_loss += result.losses[min(1, len(result.losses) - 1)]
         self.right += result.right
-        self.images += images
+        self.answers += result.answers
+        self.examples += examples
 
 
 class _Session:
@@ -126,7 +126,7 @@ class _Session:
 
     def __init__(
         self,
-        config: RunConfig,
+        task: Task,
         folder: Path,
         say: Callable[[str], None],
         progress: Progress | None,
@@ -134,16 +134,13 @@ class _Session:
         ranks: Ranks,
         device: torch.device,
     ) -> None:
-        self.config, self.folder, self.say, self.board = config, folder, say, board
+        self.task, self.folder, self.say, self.board = task, folder, say, board
+        self.config = config = task.config
         self.ranks, self.device = ranks, device
-        source = config.open_images()
-        space = config.open_space().build(input_channels=source.channels(), classes=2)
-        self.images = training_images(source, space.resolutions, config.training.augmentation)
-        classes = len(self.images.images.class_names)
-        self.space = config.open_space().build(input_channels=source.channels(), classes=classes)
-        self.batch = min(config.training.batch_size, len(self.images))
+        self.facts = task.facts
+        self.batch = min(config.training.batch_size, self.facts.examples)
         self.share = ranks.share(self.batch)
-        self.network = initialised(self.space, config.seed).to(device)
+        self.network = task.network(config.seed).to(device)
         if ranks.count > 1 and config.training.synchronise_batch_norm:
             for module in self.network.modules():
                 if isinstance(module, ElasticNorm):
@@ -152,10 +149,10 @@ class _Session:
         self.optimizer = optimizer_of(self.network, config.training)
         decay = config.training.average
         self.average = WeightAverage(self.network, decay) if decay else None
-        self.teacher: ElasticNetwork | None = None
-        self.steps_per_epoch = len(self.images) // self.batch
+        self.teacher: nn.Module | None = None
+        self.steps_per_epoch = config.training.epoch_steps or self.facts.examples // self.batch
         self.phases = config.planned
-        self.narrowed = [narrowed(self.space, phase) for phase in self.phases]
+        self.orders: dict[int, np.ndarray[Any, np.dtype[np.int64]]] = {}
         steps = self.steps_per_epoch * sum(phase.epochs for phase in self.phases)
         self.progress = progress or Progress(run=config.digest, step=0, steps=steps, seconds=0.0)
         self._open_folder(resumes=progress is not None, steps=steps)
@@ -192,7 +189,9 @@ class _Session:
         phase, number = place.phase, place.number
         if place.step == 0 and number:
             if phase.sort_channels:
-                orders = importance_orders(self.network, self.narrowed[number - 1])
+                assert isinstance(self.network, ElasticNetwork)
+                before = narrowed(self.network.space, self.phases[number - 1])
+                orders = importance_orders(self.network, before)
                 sorted_alike: list[Mapping[str, Tensor]] = [dict(self.network.named_parameters())]
                 sorted_alike += states_by_name(self.network, self.optimizer)
                 sorted_alike += [self.average.tensors] if self.average else []
@@ -203,11 +202,11 @@ class _Session:
         if phase.teacher == "frozen" and self.teacher is None:
             self.teacher = self._frozen_teacher(place)
 
-    def _frozen_teacher(self, place: Place) -> ElasticNetwork:
+    def _frozen_teacher(self, place: Place) -> nn.Module:
         """Return the largest network as it stood when the first phase with a frozen teacher began."""
         path = self.folder / TEACHER_FILE
         first = next(n for n, phase in enumerate(self.phases) if phase.teacher == "frozen")
-        teacher = ElasticNetwork(self.space).requires_grad_(False)
+        teacher = self.task.judged_network().requires_grad_(False)
         if (place.number, place.step) == (first, 0):
             teacher.load_state_dict(self.network.state_dict())
             if self.ranks.first:
@@ -219,12 +218,6 @@ class _Session:
     def _step(self, step: int, place: Place, epoch: _Epoch) -> None:
         training, phase = self.config.training, place.phase
         generator = np.random.default_rng([self.config.seed, _STEP, step])
-        space = self.narrowed[place.number]
-        resolution = int(generator.choice(space.resolutions))
-        inputs, labels = self.images.batch(self._rows(step), resolution, generator, share=self.share)
-        inputs, labels = inputs.to(self.device), labels.to(self.device)
-        archs = networks_of(space, phase, training, generator)
-
         warmup = training.warmup if place.curve.warmup is None else place.curve.warmup
         peak = place.curve.learning_rate or training.learning_rate
         rate = rate_at(place.curve_step, place.curve_steps, peak=peak, warmup=warmup)
@@ -232,8 +225,8 @@ class _Session:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         frozen = self.teacher if phase.teacher == "frozen" else None
-        result = gather_gradients(
-            self.network, archs, inputs, labels, phase=phase, training=training, frozen=frozen
+        result = self.task.gather(
+            self.network, self._rows(step), self.share, place, generator, self.ranks, frozen
         )
         if not all(map(math.isfinite, result.losses)):
             raise TrainingError(
@@ -242,26 +235,33 @@ class _Session:
                 hint="lower it, e.g. --set training.learning_rate=0.001",
             )
         self.exchange.average()
+        if training.clip_norm:
+            nn.utils.clip_grad_norm_(self.network.parameters(), training.clip_norm)
         self.optimizer.step()
         if self.average:
             self.average.follow(self.network, step)
-        epoch.add(result, images=len(labels))
+        epoch.add(result, examples=self.share.stop - self.share.start)
 
     def _rows(self, step: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-        epoch, place = divmod(step, self.steps_per_epoch)
-        order = np.random.default_rng([self.config.seed, _ORDER, epoch]).permutation(len(self.images))
-        return order[place * self.batch : (place + 1) * self.batch]
+        # An epoch of `epoch_steps` may go through the examples less than once, or more.
+        passed = self.facts.examples // self.batch
+        number, place = divmod(step, passed)
+        if number not in self.orders:
+            generator = np.random.default_rng([self.config.seed, _ORDER, number])
+            self.orders = {number: self.task.order(generator, self.batch)}
+        return self.orders[number][place * self.batch : (place + 1) * self.batch]
 
     def _open_folder(self, *, resumes: bool, steps: int) -> None:
         record = RunRecord(
             config=self.config,
             digest=self.config.digest,
             phases=self.phases,
-            search_space=self.space,
-            preprocessing=self.images.preprocessing,
-            class_names=self.images.images.class_names,
-            images=len(self.images),
-            skipped=self.images.images.skipped,
+            search_space=self.task.space,
+            preprocessing=self.facts.preprocessing,
+            text=self.facts.text,
+            class_names=self.facts.class_names,
+            images=self.facts.examples,
+            skipped=self.facts.skipped,
             versions={
                 "edge_bench": __version__,
                 "python": platform.python_version(),
@@ -274,14 +274,16 @@ class _Session:
                 return
             with explained(self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True)
+            self.task.save(self.folder)
             write_text(self.folder / RUN_FILE, record_document(record))
             write_text(self.folder / LOG_FILE, "")
             return
         before = read_record(self.folder)
-        same = ("class_names", "images", "phases", "preprocessing", "search_space")
+        same = ("class_names", "images", "phases", "preprocessing", "search_space", "text")
         if self.progress.steps != steps or any(getattr(before, k) != getattr(record, k) for k in same):
             raise TrainingError(
-                f"the data, its images or the phases changed since run '{self.folder.name}' was begun",
+                f"the data, its {self.task.unit} or the phases changed since run "
+                f"'{self.folder.name}' was begun",
                 hint="restore them, or remove the run folder to train from the start",
             )
         path = self.folder / CHECKPOINT_FILE
@@ -312,9 +314,9 @@ class _Session:
             "step": step,
             "loss": epoch.loss / epoch.steps,
             "loss_smallest": epoch.smallest_loss / epoch.steps,
-            "training_accuracy": epoch.right / epoch.images,
+            "training_accuracy": epoch.right / max(epoch.answers, 1),
             "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "images_per_second": epoch.images / epoch.seconds,
+            f"{self.task.unit}_per_second": epoch.examples / epoch.seconds,
         }
         path = self.folder / LOG_FILE
         with explained(path), path.open("a", encoding="utf-8") as file:
@@ -322,46 +324,26 @@ class _Session:
         self.board(line)
 
     def _summarise(self) -> None:
-        network = ElasticNetwork(self.space)
+        self.task.end(self.network)
+        network = self.task.judged_network()
         checkpoint.restore(self.folder / CHECKPOINT_FILE, network)
-        judging = JudgingImages(
-            source=self.images.source,
-            preprocessing=self.images.preprocessing,
-            calibration_images=CALIBRATION_IMAGES,
-            seed=self.config.seed,
-        )
-        reached = {
-            f"{name}_accuracy": _selection_accuracy(network, arch, judging)
-            for name, arch in (("largest", self.space.largest()), ("smallest", self.space.smallest()))
-        }
-        images = self.progress.steps * self.batch
+        unit, examples = self.task.unit, self.progress.steps * self.batch
         summary = {
             "run": self.folder.name,
             "epochs": sum(phase.epochs for phase in self.phases),
             "steps": self.progress.steps,
-            "images": images,
-            "images_per_second": images / max(self.progress.seconds, 1e-9),
+            "unit": unit,
+            unit: examples,
+            f"{unit}_per_second": examples / max(self.progress.seconds, 1e-9),
             "seconds": self.progress.seconds,
             "core_seconds": self.progress.core_seconds,
             "processes": self.ranks.count,
-            "training_images": len(self.images),
-            "skipped_images": self.images.images.skipped,
-            "architectures": self.space.size(),
-            **reached,
+            f"training_{unit}": self.facts.examples,
+            f"skipped_{unit}": self.facts.skipped,
+            "architectures": self.task.space.size(),
+            **self.task.reached(network),
         }
         write_text(self.folder / SUMMARY_FILE, json.dumps(summary, indent=1) + "\n")
-
-
-def initialised(space: SearchSpace, seed: int) -> ElasticNetwork:
-    """Return the untrained elastic network of a seed; torch's own random state stays as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(np.random.default_rng([seed, _WEIGHTS]).integers(2**63)))
-        return ElasticNetwork(space).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-def _selection_accuracy(network: ElasticNetwork, arch: ArchConfig, images: JudgingImages) -> float:
-    inputs, labels = images.split("selection", arch.resolution)
-    return accuracy(calibrated(network, arch, images), inputs, labels, split="selection").value
 
 
 def _device(wanted: str, ranks: Ranks) -> torch.device:

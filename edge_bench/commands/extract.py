@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edge_bench import variants
 from edge_bench.commands import Command, Context, Outcome, table
 from edge_bench.documents import from_document
 from edge_bench.errors import ConfigError, did_you_mean
@@ -15,6 +16,7 @@ from edge_bench.files import Home
 from edge_bench.records import ArchConfig, SearchSpace, Subnet, TransformerSpace
 from edge_bench.records.notation import FORMS, NAMES, arch_name, parse_arch
 
+KEEP_LISTS = "supernet.keep_lists"
 ARCH_HELP = (
     f"ARCH is {FORMS}; FILE.json with `space`, `resolution` and `blocks`; or a stored subnet's id or key"
 )
@@ -42,13 +44,41 @@ class Extract(Command):
             help=f"cut this architecture instead; may be given again. {ARCH_HELP}",
         )
 
+        parser.add_argument(
+            "--depth",
+            metavar="N[/N]",
+            type=_depths,
+            help="cut a text model to so many layers instead (of encoder and decoder, e.g. 3/1)",
+        )
+        parser.add_argument(
+            "--keep-list",
+            choices=variants.names(KEEP_LISTS),
+            default="every_other",
+            help="how --depth chooses layers: at even distances, by search on the selection split, or by "
+            "learned drop rates (default: every_other)",
+        )
+
     def run(self, options: argparse.Namespace, context: Context) -> Outcome:
-        from supernet.extraction import extract_arch, extract_front
+        from supernet.extraction import extract_arch, extract_depth, extract_front
         from supernet.progress import shown
         from supernet.run import find_run, read_record
 
         folder = find_run(options.run, context.home) if options.run else _newest_run(context.home)
-        if options.arch:
+        if options.depth:
+            if options.arch:
+                raise ConfigError("--depth and --arch are both given; give one of them")
+            subnets = [
+                extract_depth(
+                    folder,
+                    options.depth,
+                    chosen_by=options.keep_list,
+                    home=context.home,
+                    report=lambda what, done, total: (
+                        context.say(f"{what} {done} of {total}") if done in (1, total) else None
+                    ),
+                )
+            ]
+        elif options.arch:
             with context.store() as store:
                 stored = store.subnets()
             space = read_record(folder).search_space
@@ -79,6 +109,13 @@ class Extract(Command):
         rows = [subnet_row(subnet) for subnet in subnets]
         text = f"{len(rows)} subnets of {folder.name}\n{table(_for_people(rows))}\nnext: edge-bench export"
         return Outcome(document={"subnets": rows}, text=text)
+
+
+def _depths(given: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(one) for one in given.split("/"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{given}' is no depth; e.g. 3, or 3/1") from None
 
 
 def arch_of(given: str, space: SearchSpace | TransformerSpace, stored: Sequence[Subnet]) -> ArchConfig:

@@ -47,8 +47,8 @@ def unjudgeable(run: TrainedRun) -> TrainedRun:
 def test_a_subnet_is_judged_on_the_selection_split_with_statistics_of_its_own(folder: Path) -> None:
     run = TrainedRun.open(folder)
     (arch,) = drawn(run, 1)
-    inputs, labels = run.images.split("selection", arch.resolution)
-    plain = calibrated(run.network, arch, run.images)
+    inputs, labels = run.task.images.split("selection", arch.resolution)
+    plain = calibrated(run.network, arch, run.task.images)
     expected = accuracy(plain, inputs, labels, split="selection")
     told = run.judge(arch)
     assert (told.split, told.examples) == ("selection", len(labels))

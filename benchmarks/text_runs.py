@@ -1,0 +1,41 @@
+"""What the benchmarks of text models share: training a run of tables, and its networks' quality on test."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edge_bench.documents import from_document
+from edge_bench.files import Home
+from edge_bench.records import ArchConfig
+from supernet.run import RunConfig
+from supernet.trained import TrainedRun
+from supernet.trainer import train
+
+
+def trained(home: Home, tables: Mapping[str, Any]) -> TrainedRun:
+    """Train the run that `tables` describe, unless it lies under `home` whole, and open it."""
+    config = from_document(RunConfig, dict(tables))
+    begun = time.perf_counter()
+    folder = train(config, home=home, say=lambda line: None, interactive=False)
+    print(f"  {folder.name}: {time.perf_counter() - begun:.0f} s", flush=True)
+    return TrainedRun.open(folder)
+
+
+def on_test(run: TrainedRun, arch: ArchConfig) -> float:
+    """Return the value of the network's metric on the test split, which no choice looks at."""
+    return run.task.judge(run.network, arch, "test").value
+
+
+def home_of(work: str, temporary: str) -> Home:
+    """Return where runs are trained: `--work`, which a later call goes on from, or a temporary folder."""
+    return Home(Path(work or temporary).absolute())
+
+
+WORK = {
+    "default": "",
+    "metavar": "FOLDER",
+    "help": "train there, and go on from what is there (default: a temporary folder)",
+}

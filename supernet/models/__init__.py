@@ -1,0 +1,138 @@
+"""Transformers, one file each: what a run file's `[model]` table may name."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+from torch import Tensor, nn
+
+from edge_bench.errors import ConfigError
+from edge_bench.records import ArchConfig, TransformerSpace
+from edge_bench.records import transformer as records
+from supernet.transformer import Stack
+
+
+class TextNetwork(nn.Module, ABC):
+    """A transformer of whole stacks, and the shallower ones in it.
+
+    `space` says how many layers each stack has; `pad` is the token that is not looked at.
+    """
+
+    space: TransformerSpace
+    pad: int
+
+    @property
+    @abstractmethod
+    def stacks(self) -> Mapping[records.Stack, Stack]:
+        """The layers by stack, the encoder's first."""
+
+    def reader(self) -> nn.Module:
+        """Return the module that reads a text, given `tokens`; it shares this network's weights."""
+        return self
+
+    def stepper(self) -> nn.Module | None:
+        """Return the module that generates one token (`records.Step` says how), None where none does.
+
+        It shares this network's weights.
+        """
+        return None
+
+    def cut(self, arch: ArchConfig) -> Self:
+        """Return a network of the layers that `arch` keeps, renumbered, with copies of their weights.
+
+        It is in evaluation mode, and nothing in it tells that there were more layers.
+
+        Raises:
+            InvalidArch: `arch` keeps a layer that is not there, or none of a stack.
+        """
+        self.space.check(arch)
+        kept = self.space.kept(arch)
+        whole = {stack: list(layers) for stack, layers in self.stacks.items()}
+        shallow = copy.copy(self)
+        shallow._modules = dict(self._modules)
+        for name, module in self._modules.items():
+            for stack, layers in self.stacks.items():
+                if module is layers:
+                    shallow._modules[name] = Stack(whole[stack][place] for place in kept[stack])
+        plain = copy.deepcopy(shallow)
+        for stack in plain.stacks.values():
+            stack.skipped = frozenset()
+        depths = {f"{stack}_layers": len(places) for stack, places in kept.items()}
+        plain.space = replace(self.space, **depths)  # type: ignore[arg-type]
+        return plain.eval()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(ABC):
+    """A kind of transformer. A variant's fields are the options of the `[model]` table.
+
+    `length` is the longest sequence in tokens; `hidden` of 0 is four times `width`; `dropout` is the
+    ordinary one, of which a run with LayerDrop wants about 0.1 less (Fan et al., 2019). A model with
+    `own_tokens` brings its vocabulary.
+    """
+
+    tasks: ClassVar[tuple[str, ...]]
+    own_tokens: ClassVar[bool] = False
+
+    width: int = 128
+    heads: int = 4
+    hidden: int = 0
+    length: int = 64
+    dropout: float = 0.1
+
+    @abstractmethod
+    def space(self, *, vocabulary: int, outputs: int) -> TransformerSpace:
+        """Return the space of the network with so many tokens and outputs."""
+
+    @abstractmethod
+    def build(self, space: TransformerSpace, *, pad: int) -> TextNetwork:
+        """Return the untrained network of a space."""
+
+    def check(self) -> None:
+        """Raise a `ConfigError` that names the first option that makes no network."""
+        for name, value, least in (
+            ("width", self.width, 1),
+            ("heads", self.heads, 1),
+            ("hidden", self.hidden, 0),
+            ("length", self.length, 2),
+        ):
+            if value < least:
+                raise ConfigError(f"[model] {name} is {value}; it must be at least {least}")
+        if self.width % self.heads:
+            raise ConfigError(
+                f"[model] width is {self.width} and heads {self.heads}; the first must be a multiple"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"[model] dropout is {self.dropout:g}; it must be at least 0 and below 1")
+
+    def sized(
+        self, *, vocabulary: int, outputs: int, encoder: int = 0, decoder: int = 0
+    ) -> TransformerSpace:
+        """Return the space of this model's width with so many layers; as `space` else."""
+        return TransformerSpace(
+            name=type(self).__module__.rpartition(".")[2],
+            vocabulary=vocabulary,
+            length=self.length,
+            width=self.width,
+            heads=self.heads,
+            hidden=self.hidden or 4 * self.width,
+            outputs=outputs,
+            encoder_layers=encoder,
+            decoder_layers=decoder,
+        )
+
+
+def check_layers(option: str, layers: int) -> None:
+    """Raise a `ConfigError` where a stack would have no layers."""
+    if not 1 <= layers <= 1000:
+        raise ConfigError(f"[model] {option} is {layers}; it must be 1 to 1000")
+
+
+def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean [n, width] of x [n, tokens, width] over what a mask [n, 1, 1, tokens] leaves."""
+    weights = (mask[:, 0, 0, :, None] == 0).to(x.dtype)
+    return (x * weights).sum(1) / weights.sum(1)

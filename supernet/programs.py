@@ -1,0 +1,33 @@
+"""A network as a `torch.export` program, which needs none of the code that made it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edge_bench.files import atomic_path
+
+
+def save_program(network: nn.Module, examples: tuple[Tensor, ...], free: Any, path: Path) -> None:
+    """Save `network` at `path`, whole or not at all.
+
+    Args:
+        network: in evaluation mode.
+        examples: its inputs; a dimension that stays free must be neither 0 nor 1 in them.
+        free: as `dynamic_shapes` of `torch.export.export`.
+        path: where the program goes.
+
+    Raises:
+        StoreError: the disk refused it.
+    """
+    with torch.no_grad():
+        program = torch.export.export(network, examples, dynamic_shapes=free)
+    # Through memory: on a full disk torch ends the whole process.
+    saved = io.BytesIO()
+    torch.export.save(program, saved)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(saved.getvalue())

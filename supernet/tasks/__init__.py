@@ -1,0 +1,139 @@
+"""What a run learns and how that is judged and cut, one file for each task that data may have."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from edge_bench import variants
+from edge_bench.files import Home
+from edge_bench.records import ArchConfig, Metric, Preprocessing, SearchSpace, TextInput, TransformerSpace
+from edge_bench.records.subnet import Split
+from supernet.phases import Place
+from supernet.ranks import Ranks
+from supernet.run import RunConfig, RunRecord
+from supernet.step import StepResult
+
+TASKS = "supernet.tasks"
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a run's record says of its data: how examples become inputs, classes, how many and left out."""
+
+    preprocessing: Preprocessing | None = None
+    text: TextInput | None = None
+    class_names: tuple[str, ...] = ()
+    examples: int
+    skipped: int = 0
+
+
+class Task(ABC):
+    """A variant's file has the name of the task. It opens to train (`begun`) or to judge (`of_run`).
+
+    Draws of a step depend on the step alone, so that an interrupted run ends as an undisturbed one.
+    """
+
+    unit: ClassVar[str]
+    technique: ClassVar[str]
+    space: SearchSpace | TransformerSpace
+
+    @classmethod
+    @abstractmethod
+    def begun(cls, config: RunConfig, home: Home, folder: Path) -> Self:
+        """Read the training split of a run.
+
+        Args:
+            config: the run.
+            home: where other runs lie that it may begin from.
+            folder: the run's own folder, which may not exist yet.
+
+        Raises:
+            ConfigError, DataError: the run cannot be made of it.
+        """
+
+    @classmethod
+    @abstractmethod
+    def of_run(cls, record: RunRecord, home: Home, folder: Path) -> Self:
+        """Open what a run was trained on, to judge and to cut."""
+
+    @property
+    @abstractmethod
+    def facts(self) -> Facts:
+        """What the run's record keeps; the training split is known."""
+
+    @abstractmethod
+    def network(self, seed: int) -> nn.Module:
+        """Return the network as training begins with it; torch's own random state stays as it was."""
+
+    @abstractmethod
+    def judged_network(self) -> nn.Module:
+        """Return a network of this task's structure, to load trained weights into."""
+
+    def order(self, generator: np.random.Generator, batch: int) -> Rows:
+        """Return the rows of an epoch in the order they are trained on, for batches of `batch`."""
+        return generator.permutation(self.facts.examples)
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write into a new run's folder what else belongs to it."""
+
+    @abstractmethod
+    def gather(
+        self,
+        network: nn.Module,
+        rows: Rows,
+        share: slice,
+        place: Place,
+        generator: np.random.Generator,
+        ranks: Ranks,
+        frozen: nn.Module | None,
+    ) -> StepResult:
+        """Add to each parameter's gradient this process' part of a step's.
+
+        Args:
+            network: what is trained, on its device.
+            rows: of the whole batch.
+            share: which of them are this process'.
+            place: the phase and the step in it.
+            generator: of the step; alike in all processes.
+            ranks: the processes, over which gradients are averaged afterwards.
+            frozen: the teacher, in a phase that has a frozen one.
+        """
+
+    @abstractmethod
+    def end(self, network: nn.Module) -> None:
+        """Take from the network what only training needs."""
+
+    @abstractmethod
+    def judge(self, network: nn.Module, arch: ArchConfig, split: Split) -> Metric:
+        """Return the quality of `arch`, as it would be cut from the trained `network`."""
+
+    @abstractmethod
+    def load(self, archs: list[ArchConfig]) -> None:
+        """Read what judging `archs` needs, which is no part of the time it takes."""
+
+    @abstractmethod
+    def cut(self, network: nn.Module, arch: ArchConfig, *, folder: Path, home: Home) -> dict[str, Any]:
+        """Save `arch` as programs in `folder` and return those fields of its `Subnet` that tell of them."""
+
+    def reached(self, network: nn.Module) -> dict[str, float]:
+        """Return what a summary tells of quality: the largest and the smallest network's."""
+        told = {}
+        for name, arch in (("largest", self.space.largest()), ("smallest", self.space.smallest())):
+            metric = self.judge(network, arch, "selection")
+            told[f"{name}_{metric.name}"] = metric.value
+        return told
+
+
+def task_of(name: str) -> type[Task]:
+    """Return the task of a name; `UnknownVariant` where there is none."""
+    return variants.load(Task, TASKS, name)

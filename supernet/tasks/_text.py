@@ -1,0 +1,340 @@
+"""What tasks on text share: tokens, the network and its techniques, and how a depth is judged and cut."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from abc import abstractmethod
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from edge_bench.text.tokenizer import BEGIN, END, PAD, Tokenizer
+from torch import Tensor, nn
+
+from edge_bench.data import TextSource, open_texts
+from edge_bench.errors import ConfigError
+from edge_bench.files import Home, sha256_of
+from edge_bench.records import ArchConfig, Metric, Step, TextInput, TransformerSpace, parse_arch
+from edge_bench.records.notation import FORMS
+from edge_bench.records.subnet import Split
+from supernet import checkpoint
+from supernet.models import TextNetwork
+from supernet.phases import Place
+from supernet.programs import save_program
+from supernet.ranks import Ranks
+from supernet.run import CHECKPOINT_FILE, TOKENIZER_FILE, RunConfig, RunRecord, find_run, read_record
+from supernet.step import StepResult
+from supernet.tasks import Facts, Rows, Task, task_of
+from supernet.techniques import Technique
+
+# What this generator of a run is for; part of its seed.
+_WEIGHTS = 2
+POOLED_BATCHES = 50
+
+
+class TextTask(Task):
+    """Tokens, a transformer and the techniques it is trained with; a variant adds examples and a metric.
+
+    `smoothing` is that of labels where the run gives none.
+    """
+
+    smoothing: ClassVar[float]
+    space: TransformerSpace
+
+    def __init__(
+        self,
+        config: RunConfig,
+        source: TextSource,
+        tokenizer: Tokenizer,
+        text: TextInput,
+        space: TransformerSpace,
+        network: TextNetwork,
+        class_names: tuple[str, ...],
+        techniques: dict[str, Technique],
+    ) -> None:
+        self.config, self.source, self.tokenizer, self.text = config, source, tokenizer, text
+        self.space, self.class_names, self.techniques = space, class_names, techniques
+        self._network = network
+        self._encoded: dict[Split, Any] = {}
+        self.technique = "+".join(techniques) or "plain"
+
+    @classmethod
+    def begun(cls, config: RunConfig, home: Home, folder: Path) -> Self:
+        source = open_texts(config.data)
+        techniques = config.open_techniques()
+        class_names = cls.classes(source)
+        if config.start:
+            begun = _started(config, home)
+            tokenizer, network = begun.tokenizer, begun._network
+            text = replace(begun.text, truncate=config.training.truncate)
+            if class_names != begun.class_names:
+                raise ConfigError(
+                    f"the data has the classes {', '.join(class_names)}; run '{config.start.run}' was "
+                    f"trained on {', '.join(begun.class_names)}"
+                )
+            task = cls(config, source, tokenizer, text, network.space, network, class_names, techniques)
+        else:
+            model = config.open_model()
+            if model.own_tokens:
+                tokenizer, text = model.tokens()
+            else:
+                tokenizer = _tokenizer(config, cls.corpus(source), folder)
+                text = TextInput(
+                    tokenizer=TOKENIZER_FILE,
+                    digest=digest_of(tokenizer),
+                    vocabulary=tokenizer.size,
+                    length=model.length,
+                    pad=PAD,
+                    begin=BEGIN,
+                    end=END,
+                )
+            text = replace(text, truncate=config.training.truncate)
+            space = model.space(vocabulary=text.vocabulary, outputs=len(class_names) or text.vocabulary)
+            with _seeded(config.seed):
+                network = model.build(space, pad=text.pad)
+            task = cls(config, source, tokenizer, text, space, network, class_names, techniques)
+        for technique in techniques.values():
+            technique.check(task._network)
+        task.read()
+        return task
+
+    @classmethod
+    def of_run(cls, record: RunRecord, home: Home, folder: Path) -> Self:
+        assert record.text is not None and isinstance(record.search_space, TransformerSpace)
+        config = record.config
+        tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)
+        with _seeded(config.seed):
+            network = _model_of(config, home).build(record.search_space, pad=record.text.pad)
+        return cls(
+            config,
+            open_texts(config.data),
+            tokenizer,
+            record.text,
+            record.search_space,
+            network,
+            record.class_names,
+            config.open_techniques(),
+        )
+
+    @classmethod
+    def classes(cls, source: TextSource) -> tuple[str, ...]:
+        """Return the names of the classes; none of a task that generates."""
+        return ()
+
+    @classmethod
+    @abstractmethod
+    def corpus(cls, source: TextSource) -> list[str]:
+        """Return the texts of the training split, from which a vocabulary is made."""
+
+    @abstractmethod
+    def read(self) -> None:
+        """Read and encode the training split."""
+
+    @property
+    @abstractmethod
+    def examples(self) -> int:
+        """How many examples the training split has."""
+
+    @abstractmethod
+    def loss(self, network: TextNetwork, rows: Rows, share: slice) -> tuple[Tensor, int, int, int]:
+        """Return the summed loss of the rows in `share`, how many answers those have, how many of them
+        are right, and how many answers all rows have.
+        """
+
+    @abstractmethod
+    def quality(self, network: TextNetwork, split: Split) -> Metric:
+        """Return the metric of a network in evaluation mode."""
+
+    def tokens_per_text(self, network: TextNetwork) -> float:
+        """Return how many tokens a text of the selection split has on average that is generated."""
+        return 0.0
+
+    @abstractmethod
+    def encode(self, split: Split) -> Any:
+        """Read a split and return what `quality` judges on."""
+
+    def encoded(self, split: Split) -> Any:
+        """Return what `encode` gave, which is asked once."""
+        if split not in self._encoded:
+            self._encoded[split] = self.encode(split)
+        return self._encoded[split]
+
+    def load(self, archs: list[ArchConfig]) -> None:
+        self.encoded("selection")
+
+    @property
+    def facts(self) -> Facts:
+        return Facts(text=self.text, class_names=self.class_names, examples=self.examples)
+
+    def network(self, seed: int) -> TextNetwork:
+        return self._network
+
+    def judged_network(self) -> TextNetwork:
+        return copy.deepcopy(self._network)
+
+    def save(self, folder: Path) -> None:
+        self.tokenizer.save(folder / TOKENIZER_FILE)
+
+    def gather(
+        self,
+        network: nn.Module,
+        rows: Rows,
+        share: slice,
+        place: Place,
+        generator: np.random.Generator,
+        ranks: Ranks,
+        frozen: nn.Module | None,
+    ) -> StepResult:
+        assert isinstance(network, TextNetwork)
+        network.train()
+        for technique in self.techniques.values():
+            technique.before_step(network, generator)
+        device = next(network.parameters()).device.type
+        half = self.config.training.mixed_precision and device == "cuda"
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            total, answers, right, of_all = self.loss(network, rows, share)
+        # Gradients are averaged over the processes, whose rows have unlike numbers of answers.
+        (total * (ranks.count / of_all)).backward()  # type: ignore[no-untyped-call]
+        return StepResult(losses=(total.item() / answers,), right=right, answers=answers)
+
+    def end(self, network: nn.Module) -> None:
+        for technique in self.techniques.values():
+            technique.finish(network)
+
+    def judge(self, network: nn.Module, arch: ArchConfig, split: Split) -> Metric:
+        assert isinstance(network, TextNetwork)
+        return self.quality(network.cut(arch), split)
+
+    def cut(self, network: nn.Module, arch: ArchConfig, *, folder: Path, home: Home) -> dict[str, Any]:
+        assert isinstance(network, TextNetwork)
+        plain = network.cut(arch).cpu()
+        path, tokenizer = folder / "program.pt2", folder / TOKENIZER_FILE
+        batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=self.space.length)
+        tokens = torch.full((2, self.space.length - 1), self.text.end)
+        save_program(plain.reader().eval(), (tokens,), {"tokens": {0: batch, 1: length}}, path)
+        self.tokenizer.save(tokenizer)
+        splits: tuple[Split, Split] = ("selection", "test")
+        return {
+            "program": home.relative(path),
+            "digest": sha256_of(path),
+            "params": sum(parameter.numel() for parameter in plain.parameters()),
+            "metrics": tuple(self.quality(plain, split) for split in splits),
+            "text": replace(self.text, tokenizer=home.relative(tokenizer), digest=sha256_of(tokenizer)),
+            "step": self._cut_step(plain, folder / "step.pt2", home),
+        }
+
+    def smoothed(self) -> float:
+        """Return the smoothing of labels: the run's, or else the task's own."""
+        given = self.config.training.label_smoothing
+        return self.smoothing if given is None else given
+
+    def _cut_step(self, plain: TextNetwork, path: Path, home: Home) -> Step | None:
+        stepper = plain.stepper()
+        if stepper is None:
+            return None
+        space = plain.space
+        layers, heads, width = space.decoder_layers, space.heads, space.width // space.heads
+        room, batch = space.length, torch.export.Dim("batch")
+        examples: dict[str, Tensor] = {
+            "token": torch.full((2, 1), self.text.begin),
+            "position": torch.tensor([3]),
+            "cache": torch.zeros(layers, 2, 2, heads, room - 1, width),
+        }
+        free: dict[str, Any] = {
+            "token": {0: batch},
+            "position": {},
+            "cache": {2: batch, 4: torch.export.Dim("room", max=room)},
+        }
+        if space.encoder_layers:
+            length = torch.export.Dim("length", max=space.length)
+            examples["memory"] = torch.zeros(layers, 2, 2, heads, room - 2, width)
+            examples["source"] = torch.full((2, room - 2), self.text.end)
+            free["memory"], free["source"] = {2: batch, 4: length}, {0: batch, 1: length}
+        save_program(stepper.eval(), tuple(examples.values()), free, path)
+        return Step(
+            program=home.relative(path),
+            digest=sha256_of(path),
+            layers=layers,
+            heads=heads,
+            head_width=width,
+            tokens=self.tokens_per_text(plain),
+        )
+
+
+def digest_of(tokenizer: Tokenizer) -> str:
+    """Return the SHA-256 of the tokenizer's file."""
+    return hashlib.sha256(tokenizer.to_json().encode()).hexdigest()
+
+
+def _tokenizer(config: RunConfig, corpus: list[str], folder: Path) -> Tokenizer:
+    kept = folder / TOKENIZER_FILE
+    # A run that goes on keeps the tokens it began with.
+    return Tokenizer.load(kept) if kept.is_file() else config.open_tokenizer().train(corpus)
+
+
+def _started(config: RunConfig, home: Home) -> TextTask:
+    """Return the task of the run that `config` goes on from, its network cut and trained."""
+    assert config.start is not None
+    folder = find_run(config.start.run, home)
+    record = read_record(folder)
+    if record.config.task != config.task:
+        raise ConfigError(
+            f"[start] run '{folder.name}' is for {record.config.task}, the data for {config.task}"
+        )
+    progress = checkpoint.read_progress(folder / CHECKPOINT_FILE, run=record.digest)
+    if progress is None or not progress.finished:
+        raise ConfigError(f"[start] run '{folder.name}' is not finished", hint="train it to its end first")
+    task = task_of(record.config.task).of_run(record, home, folder)
+    assert isinstance(task, TextTask)
+    arch = parse_arch(config.start.keep, task.space)
+    if arch is None:
+        raise ConfigError(f"[start] keep is '{config.start.keep}'; it may be {FORMS}")
+    checkpoint.restore(folder / CHECKPOINT_FILE, task._network)
+    task._network = task._network.cut(arch)
+    return task
+
+
+def _model_of(config: RunConfig, home: Home) -> Any:
+    """Return the model of a run, or of the run that it began from."""
+    while config.start:
+        config = read_record(find_run(config.start.run, home)).config
+    return config.open_model()
+
+
+class _seeded:
+    """Draw weights from the run's seed; torch's own random state stays as it was."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def __enter__(self) -> None:
+        self.fork = torch.random.fork_rng(devices=[])
+        self.fork.__enter__()
+        torch.manual_seed(int(np.random.default_rng([self.seed, _WEIGHTS]).integers(2**63)))
+
+    def __exit__(self, *raised: Any) -> None:
+        self.fork.__exit__(*raised)
+
+
+def by_length(lengths: list[int], generator: np.random.Generator, batch: int) -> Rows:
+    """Return all rows in a drawn order in which the rows of a batch are of about one length.
+
+    Rows are drawn into pools of many batches; each pool is sorted by length and its batches are drawn
+    again, so that neither what stands in a batch nor the order of lengths repeats.
+    """
+    sizes = np.asarray(lengths)
+    drawn = generator.permutation(len(sizes))
+    ordered: list[Rows] = []
+    pool = POOLED_BATCHES * batch
+    for start in range(0, len(drawn), pool):
+        part = drawn[start : start + pool]
+        part = part[np.argsort(sizes[part], kind="stable")]
+        ordered += [part[first : first + batch] for first in range(0, len(part), batch)]
+    whole = [one for one in ordered if len(one) == batch]
+    # What is no whole batch is left out by the trainer: it stands last.
+    rest = [one for one in ordered if len(one) < batch]
+    shuffled = [whole[place] for place in generator.permutation(len(whole))]
+    return np.concatenate([*shuffled, *rest])

@@ -53,7 +53,8 @@ def main() -> int:
 def figures_of(layers: int, settings: Settings) -> dict[str, Any]:
     """Return the median times of a step, of whole ones and of those with layers dropped, in ms."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    arms = {name: _Arm(layers, settings.width, rate, device) for name, rate in (("whole", 0.0), ("half", 0.5))}
+    rates = {"whole": 0.0, "half": 0.5}
+    arms = {name: _Arm(layers, settings.width, rate, device) for name, rate in rates.items()}
     generator = np.random.default_rng(0)
     taken: dict[str, list[float]] = {name: [] for name in arms}
     for pair in range(settings.pairs + 3):

@@ -1,43 +1,58 @@
-"""Texts that a network in evaluation mode generates, token by token."""
+"""What a network in evaluation mode generates, decoded as its exported files are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from edge_bench.records import TextInput
+from edge_bench.records import Step, TextInput
+from edge_bench.text.decoding import greedy
 from edge_bench.text.encoding import padded
+from edge_bench.text.stepping import FileStepper
 from supernet.models import TextNetwork
 
 BATCH = 100
 
 
 @torch.inference_mode()
-def translated(network, rows, text):
+def translated(network: TextNetwork, rows: Sequence[Sequence[int]], text: TextInput) -> list[list[int]]:
+    """Return the tokens that greedy decoding writes for each source of `rows`, begin and end left out.
+
+    Sources are read in batches of about one length, so that little is padding.
+    """
+    told: list[list[int]] = [[] for _ in rows]
     order = np.argsort([len(row) for row in rows], kind="stable")
-    told = [[] for _ in rows]
-    reader, stepper = network.reader(), network.stepper()
-    space = network.space
+    reader, stepper = network.reader(), _stepper(network, text)
     for start in range(0, len(order), BATCH):
-        chosen = order[start:start+BATCH]
-        source = torch.from_numpy(padded([rows[r] for r in chosen], text.pad))
-        memory = reader(source)["memory"]
-        n = len(chosen)
-        room = text.length
-        cache = torch.zeros(space.decoder_layers, 2, n, space.heads, room, space.width//space.heads)
-        token = torch.full((n,1), text.begin)
-        done = np.zeros(n, bool)
-        for position in range(room-1):
-            out = stepper(token, torch.tensor([position]), cache[:,:,:,:,:max(position,1)], memory, source)
-            cache[:,:,:,:,position:position+1] = out["new_cache"]
-            nxt = out["logits"].argmax(1)
-            for i, t in enumerate(nxt.tolist()):
-                if not done[i]:
-                    if t == text.end: done[i] = True
-                    else: told[chosen[i]].append(t)
-            if done.all(): break
-            token = nxt[:,None]
+        chosen = order[start : start + BATCH]
+        source = padded([rows[row] for row in chosen], text.pad)
+        memory = reader(torch.from_numpy(source))["memory"].numpy()
+        stepper.start(len(chosen), memory=memory, source=source)
+        # The begin takes a place of the sequence.
+        written = greedy(stepper, len(chosen), begin=text.begin, end=text.end, limit=text.length - 1)
+        for row, tokens in zip(chosen, written, strict=True):
+            told[row] = tokens
     return told
+
+
+def _stepper(network: TextNetwork, text: TextInput) -> FileStepper:
+    module, space = network.stepper(), network.space
+    assert module is not None
+
+    def run(feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        answers = module(**{name: torch.from_numpy(array) for name, array in feeds.items()})
+        return {name: answer.numpy() for name, answer in answers.items()}
+
+    step = Step(
+        program="",
+        digest="",
+        layers=space.decoder_layers,
+        heads=space.heads,
+        head_width=space.width // space.heads,
+        tokens=0.0,
+    )
+    return FileStepper(run, step, room=text.length)

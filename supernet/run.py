@@ -10,15 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from edge_bench.text.vocabularies import PACKAGE as VOCABULARIES
-from edge_bench.text.vocabularies import Vocabulary, open_vocabulary
-
 from edge_bench import config, variants
 from edge_bench.data import DataSource, ImageSource, open_data
 from edge_bench.documents import digest, from_document, to_document
 from edge_bench.errors import ConfigError, TrainingError, did_you_mean
 from edge_bench.files import Home
 from edge_bench.records import Preprocessing, SearchSpace, TextInput, TransformerSpace
+from edge_bench.text.vocabularies import PACKAGE as VOCABULARIES
+from edge_bench.text.vocabularies import Vocabulary, open_vocabulary
 from supernet.phases import DIMENSIONS, Phase
 from supernet.schedules import Schedule
 from supernet.spaces import Space
@@ -295,6 +294,20 @@ class RunRecord:
     versions: Mapping[str, str]
     text: TextInput | None = None
 
+    @property
+    def elastic_space(self) -> SearchSpace:
+        """The search space of a run on images.
+
+        Raises:
+            ConfigError: the run is on text, whose depths are extracted and not searched for.
+        """
+        if not isinstance(self.search_space, SearchSpace):
+            raise ConfigError(
+                f"run '{self.config.name}' is on text: its networks differ in their layers alone",
+                hint="edge-bench extract RUN cuts its depths",
+            )
+        return self.search_space
+
 
 def read_record(folder: Path) -> RunRecord:
     """Read a run folder's `run.json`.
@@ -405,9 +418,9 @@ def _check_training(run: RunConfig) -> None:
     for rate in rates:
         if not rate > 0:
             raise ConfigError(f"learning_rate is {rate:g}; it must be above 0")
-    for key, least in (("weight_decay", table.weight_decay), ("clip_norm", table.clip_norm)):
-        if least < 0:
-            raise ConfigError(f"training.{key} is {least:g}; it must be at least 0")
+    for key, amount in (("weight_decay", table.weight_decay), ("clip_norm", table.clip_norm)):
+        if amount < 0:
+            raise ConfigError(f"training.{key} is {amount:g}; it must be at least 0")
 
 
 def _channels_if_known(source: ImageSource) -> int:

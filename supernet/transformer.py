@@ -89,6 +89,11 @@ class Layer(nn.Module):
         """The attentions this layer has, in the order they run."""
         return (self.attention, self.cross_attention) if self.cross_attention else (self.attention,)
 
+    def reads(self, source: Tensor) -> Tensor:
+        """Return keys and values [2, n, heads, tokens, head width] of an encoded source, for `memory`."""
+        assert self.cross_attention is not None
+        return self.cross_attention.keys_values(source)
+
     def runs(self, part: str) -> bool:
         """Say whether a part runs; in evaluation each does."""
         return not (self.training and part in self.dropped)
@@ -157,7 +162,12 @@ class Stack(nn.ModuleList):
 
     skipped: frozenset[int] = frozenset()
 
-    def running(self) -> Iterator[tuple[int, nn.Module]]:
+    def __iter__(self) -> Iterator[Layer]:
+        for layer in super().__iter__():
+            assert isinstance(layer, Layer)
+            yield layer
+
+    def running(self) -> Iterator[tuple[int, Layer]]:
         """Yield each layer that runs, with its place in the stack."""
         for place, layer in enumerate(self):
             if not (self.training and place in self.skipped):

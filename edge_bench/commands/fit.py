@@ -152,8 +152,8 @@ def _fit_accuracy(options: argparse.Namespace, context: Context) -> Outcome:
     nets, held_out, kind = _or(options.nets, 300), _or(options.held_out, 100), _or(options.kind, AUTO)
     folder = find_run(options.run, context.home) if options.run else newest_run(context.home)
     trained = TrainedRun.open(folder)
-    check(trained.space, nets=nets, held_out=held_out, kind=kind)
-    encoding = Encoding(trained.space)
+    check(trained.record.elastic_space, nets=nets, held_out=held_out, kind=kind)
+    encoding = Encoding(trained.record.elastic_space)
     done = 0
     with shown(
         f"measure subnets of {folder.name}",

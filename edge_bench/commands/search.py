@@ -102,7 +102,7 @@ class Search(Command):
         runtime = chosen(options.runtime, known=sorted(RUNTIMES.values()), what="runtime")[0]
         budgets = {one.name: _budget(one, getattr(options, one.option)) for one in SPENT}
         folder = find_run(options.run, context.home)
-        space = read_record(folder).search_space
+        space = read_record(folder).elastic_space
         asked = _Asked.read(context, folder.name, space, options.device, runtime, budgets)
         found, measured = asked.measured(options, folder, context)
         for _ in range(ROUNDS - 1):

@@ -11,8 +11,9 @@ from typing import ClassVar, Self
 from torch import Tensor, nn
 
 from edge_bench.errors import ConfigError
-from edge_bench.records import ArchConfig, TransformerSpace
+from edge_bench.records import ArchConfig, TextInput, TransformerSpace
 from edge_bench.records import transformer as records
+from edge_bench.text.tokenizer import Tokenizer
 from supernet.transformer import Stack
 
 
@@ -59,8 +60,8 @@ class TextNetwork(nn.Module, ABC):
                 if module is layers:
                     shallow._modules[name] = Stack(whole[stack][place] for place in kept[stack])
         plain = copy.deepcopy(shallow)
-        for stack in plain.stacks.values():
-            stack.skipped = frozenset()
+        for layers in plain.stacks.values():
+            layers.skipped = frozenset()
         depths = {f"{stack}_layers": len(places) for stack, places in kept.items()}
         plain.space = replace(self.space, **depths)  # type: ignore[arg-type]
         return plain.eval()
@@ -91,6 +92,10 @@ class Model(ABC):
     @abstractmethod
     def build(self, space: TransformerSpace, *, pad: int) -> TextNetwork:
         """Return the untrained network of a space."""
+
+    def tokens(self) -> tuple[Tokenizer, TextInput]:
+        """Return what a model with `own_tokens` brings."""
+        raise NotImplementedError(f"{type(self).__name__} brings no tokens")
 
     def check(self) -> None:
         """Raise a `ConfigError` that names the first option that makes no network."""

@@ -69,14 +69,16 @@ class _Network(TextNetwork):
         x = self.embedding(target)
         for _, layer in self.decoder.running():
             # A cross-attention that is dropped needs no keys.
-            memory = layer.cross_attention.keys_values(encoded) if layer.runs("cross_attention") else None
+            memory = layer.reads(encoded) if layer.runs("cross_attention") else None
             x = layer(x, in_order=True, memory=memory, memory_mask=mask)
         return self.logits(x)
 
     def logits(self, x: Tensor) -> Tensor:
+        """Return logits [n, tokens, vocabulary] of what the decoder's last layer answers."""
         return F.linear(self.decoder_norm(x), self.embedding.tokens.weight)
 
     def reader(self) -> nn.Module:
+        """Return the encoder, with the keys and values that each layer of the decoder reads from it."""
         return _Reader(self)
 
     def stepper(self) -> nn.Module:
@@ -84,15 +86,13 @@ class _Network(TextNetwork):
 
 
 class _Reader(nn.Module):
-    """The encoder, with the keys and values that the decoder's layers read from it."""
-
     def __init__(self, network: _Network) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, tokens: Tensor) -> dict[str, Tensor]:
         encoded = self.network.encoded(tokens)
-        read = [layer.cross_attention.keys_values(encoded) for layer in self.network.decoder]
+        read = [layer.reads(encoded) for layer in self.network.decoder]
         return {"memory": torch.stack(read)}
 
 

@@ -43,7 +43,8 @@ class Task(ABC):
     """
 
     unit: ClassVar[str]
-    technique: ClassVar[str]
+    technique: str
+    config: RunConfig
     space: SearchSpace | TransformerSpace
 
     @classmethod

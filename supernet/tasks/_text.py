@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from edge_bench.text.tokenizer import BEGIN, END, PAD, Tokenizer
 from torch import Tensor, nn
 
 from edge_bench.data import TextSource, open_texts
@@ -20,6 +19,7 @@ from edge_bench.files import Home, sha256_of
 from edge_bench.records import ArchConfig, Metric, Step, TextInput, TransformerSpace, parse_arch
 from edge_bench.records.notation import FORMS
 from edge_bench.records.subnet import Split
+from edge_bench.text.tokenizer import BEGIN, END, PAD, Tokenizer
 from supernet import checkpoint
 from supernet.models import TextNetwork
 from supernet.phases import Place

@@ -8,8 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from edge_bench.text.examples import RunningText
-from edge_bench.text.perplexity import perplexity
 from torch import Tensor
 
 from edge_bench.data import TextSource
@@ -17,6 +15,8 @@ from edge_bench.errors import DataError
 from edge_bench.records import Metric
 from edge_bench.records.subnet import Split
 from edge_bench.text.encoding import windows
+from edge_bench.text.examples import RunningText
+from edge_bench.text.perplexity import perplexity
 from supernet.models import TextNetwork
 from supernet.tasks import Rows
 from supernet.tasks._text import TextTask

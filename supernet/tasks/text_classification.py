@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from edge_bench.text.examples import LabelledTexts
 from torch import Tensor
 
 from edge_bench.data import TextSource
 from edge_bench.records import Metric
 from edge_bench.records.subnet import Split
 from edge_bench.text.encoding import encoded, padded
+from edge_bench.text.examples import LabelledTexts
 from supernet.models import TextNetwork
 from supernet.step import SMOOTHING
 from supernet.tasks import Rows

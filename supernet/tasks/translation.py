@@ -7,14 +7,14 @@ from typing import ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from edge_bench.text.bleu import bleu
-from edge_bench.text.examples import SentencePairs
 from torch import Tensor
 
 from edge_bench.data import TextSource
 from edge_bench.records import Metric
 from edge_bench.records.subnet import Split
+from edge_bench.text.bleu import bleu
 from edge_bench.text.encoding import encoded, padded
+from edge_bench.text.examples import SentencePairs
 from supernet.generation import translated
 from supernet.models import TextNetwork
 from supernet.step import SMOOTHING
@@ -69,7 +69,7 @@ class Translation(TextTask):
         told = translated(network, rows, self.text)
         return Metric(
             name="bleu",
-            value=bleu([self.tokenizer.decode(row) for row in told], list(targets)),
+            value=bleu([self.tokenizer.decode(row) for row in told], targets).score,
             higher_is_better=True,
             split=split,
             examples=len(rows),

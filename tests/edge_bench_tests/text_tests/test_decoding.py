@@ -136,6 +136,18 @@ def test_a_wider_beam_finds_what_greedy_misses() -> None:
     assert beam(Trap.of(0, 5, 1), 1, width=2, begin=BEGIN, end=END, limit=2) == [[4]]
 
 
+def test_an_end_takes_no_beginnings_place() -> None:
+    class Early(Remembering):
+        """An end is likeliest at once, yet what goes on from the third choice is better per token."""
+
+        def logits(self, read: tuple[int, ...]) -> npt.NDArray[np.float32]:
+            chances = {(BEGIN,): [0, 0, 0.4, 0.35, 0.25], (BEGIN, 4): [0, 0, 0.99, 0.01, 0]}
+            given = chances.get(read[1:], [0.2] * 5)
+            return np.log(np.asarray(given, np.float32) + 1e-6)
+
+    assert beam(Early.of(0, 5, 1), 1, width=2, begin=BEGIN, end=END, limit=3) == [[4]]
+
+
 def test_sequences_that_ended_are_stepped_no_more() -> None:
     class Countdown(Remembering):
         """Sequence n says 3 n times and ends."""
@@ -158,6 +170,7 @@ def test_ties_go_to_the_smallest_token() -> None:
 
     assert greedy(Level.of(0, 9, 1), 1, begin=BEGIN, end=END, limit=3) == [[0, 0, 0]]
     assert beam(Level.of(0, 9, 1), 1, width=2, begin=BEGIN, end=END, limit=3) == [[0, 0, 0]]
+    assert beam(Level.of(0, 500, 1), 1, width=2, begin=BEGIN, end=END, limit=3) == [[0, 0, 0]]
     # All of three tokens are as likely; the empty sequence is the first that ends.
     assert beam(Level.of(0, 9, 1), 1, width=3, begin=BEGIN, end=END, limit=3) == [[]]
 

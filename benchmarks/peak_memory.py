@@ -22,8 +22,8 @@ import report
 
 from converters import sketches
 from edge_bench import variants
+from edge_bench.choose.candidates import RUNTIMES
 from edge_bench.choose.memory import file_bytes, fit_memory, footprint, peak_memory
-from edge_bench.choose.pick import RUNTIMES
 from edge_bench.commands._surveying import draw
 from edge_bench.measure import footprint as of_files
 from edge_bench.measure.sandbox import weigh

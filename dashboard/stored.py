@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.frames import candidate_frame, devices
-from edge_bench.choose.pick import candidates
+from edge_bench.choose.candidates import candidates
 from edge_bench.files import Home
 from edge_bench.records import Artifact, BenchmarkResult, Candidate, FittedPredictor, Subnet
 from edge_bench.store import ResultStore

@@ -30,6 +30,7 @@ from dashboard.frames import (
 from dashboard.stored import Stored, candidates_of, escaped, frame_of
 from dashboard.views import View
 from edge_bench.choose import pick as choosing
+from edge_bench.choose.candidates import newest_results
 from edge_bench.choose.card import model_card, seen
 from edge_bench.choose.snippet import run_script
 from edge_bench.errors import NoCandidate
@@ -243,7 +244,7 @@ def _papers(picked: choosing.Pick, artifact: Artifact, path: Path, records: Stor
     if artifact.preprocessing is None and (subnet is None or subnet.preprocessing is None):
         return
     one = picked.recommended
-    newest = choosing.newest_results(records.results, one.device)
+    newest = newest_results(records.results, one.device)
     result = newest.get(artifact.id) if one.source != "predicted" else None
     _download(
         "Model card",

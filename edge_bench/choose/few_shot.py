@@ -8,13 +8,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edge_bench.choose.encoding import Encoding
-from edge_bench.choose.fitting import fits, judge, network_table, space_key, validity
-from edge_bench.choose.predictors import FeatureTable, Matrix, Predictions
+from edge_bench.choose.fitting import (
+    fits,
+    judge,
+    left_out_in_turn,
+    network_table,
+    space_key,
+    validity,
+)
+from edge_bench.choose.predictors import FeatureTable
 from edge_bench.choose.predictors.line import Line
 from edge_bench.choose.predictors.transfer import Transfer
 from edge_bench.choose.sampling import choose
 from edge_bench.errors import ConfigError, did_you_mean
-from edge_bench.records import ArchConfig, FittedPredictor, HeldOut, SearchSpace
+from edge_bench.records import ArchConfig, FittedPredictor, SearchSpace
 from edge_bench.store import now
 
 KIND = "transfer"
@@ -111,7 +118,7 @@ def fit_transfer(
     """
     seen = network_table(space, sampling.samples, sources)
     seen_ms = np.array(latencies_ms[: len(seen)])
-    errors = _left_out_in_turn(seen, seen_ms)
+    errors = tuple(left_out_in_turn(kind, seen, seen_ms) for kind in (Transfer, Line))
     how = "each left out in turn"
     if sampling.held_out:
         unseen = network_table(space, sampling.held_out, sources)
@@ -138,21 +145,6 @@ def fit_transfer(
         f"{', '.join(source.device for source in sources)}",
         sources=tuple(replace(source, memory=None) for source in sources),
     )
-
-
-def _left_out_in_turn(seen: FeatureTable, latencies_ms: Matrix) -> tuple[HeldOut, ...]:
-    found = []
-    for kind in (Transfer, Line):
-        told = []
-        for row in range(len(seen)):
-            rest = np.arange(len(seen)) != row
-            told.append(kind().fit(seen.taken(rest), latencies_ms[rest]).predict(seen.taken([row])))
-        ends = [
-            np.concatenate([getattr(one, name) for one in told])
-            for name in ("latency_ms", "low_ms", "high_ms")
-        ]
-        found.append(judge(Predictions(latency_ms=ends[0], low_ms=ends[1], high_ms=ends[2]), latencies_ms))
-    return tuple(found)
 
 
 def _compact(table: FeatureTable) -> FeatureTable:

@@ -89,7 +89,7 @@ def fit_predictor(
         raise ValueError("a held-out network is among the fitted ones")
     seen = FeatureTable.of([features(space, arch) for arch in archs])
     unseen = FeatureTable.of([features(space, arch) for arch in held_out_archs])
-    predictor = _load(kind)()
+    predictor = load_predictor(kind)()
     method = f"{kind} on {len(archs)} whole networks"
     if blocks and isinstance(predictor, BlockLearner):
         predictor.beside(_table_of_blocks(blocks, seen.names), [one.latency_ms for one in blocks])
@@ -97,7 +97,7 @@ def fit_predictor(
     if blocks and isinstance(predictor, BlockLearner):
         helped = "" if predictor.uses_blocks else ", which did not help and are left out"
         method += f" and {len(blocks)} blocks measured alone{helped}"
-    baseline = _load(BASELINE)().fit(seen, latencies_ms)
+    baseline = load_predictor(BASELINE)().fit(seen, latencies_ms)
     return FittedPredictor(
         id=f"{device}-{runtime}-{threads}-{precision}-{space_key(space)}-{kind}",
         kind=kind,
@@ -146,6 +146,11 @@ def fits(fitted: FittedPredictor, space: SearchSpace) -> bool:
     return fitted.unit == "block" or fitted.space == space_key(space)
 
 
+def load_predictor(kind: str) -> type[LatencyPredictor]:
+    """Return the predictor in `choose/predictors/` of that name; `UnknownVariant` for none."""
+    return variants.load(LatencyPredictor, PREDICTORS, kind)
+
+
 def open_predictor(fitted: FittedPredictor) -> LatencyPredictor:
     """Return the predictor that `fitted` describes.
 
@@ -153,7 +158,7 @@ def open_predictor(fitted: FittedPredictor) -> LatencyPredictor:
         NotFittedError: another version of edge-bench wrote it, in a form of its own.
     """
     try:
-        return _load(fitted.kind).from_parameters(fitted.parameters)
+        return load_predictor(fitted.kind).from_parameters(fitted.parameters)
     except (KeyError, TypeError, ValueError) as error:
         raise NotFittedError(
             f"predictor '{fitted.id}' is not in the form that this version reads",
@@ -167,9 +172,7 @@ def predict(fitted: FittedPredictor, space: SearchSpace, arch: ArchConfig) -> Pr
     There the interval of summed prices of blocks is at least `OUTSIDE_FACTOR` wide to either side.
     """
     if fitted.unit == "network":
-        seen = network_table(space, [arch], fitted.sources)
-        (prediction,) = open_predictor(fitted).predict(seen)
-        return replace(prediction, warning=_outside(seen, fitted))
+        return foreseen(fitted, network_table(space, [arch], fitted.sources))
     seen = FeatureTable.of([block_features(block) for block in blocks_of(operators(space, arch))])
     prediction = summed(open_predictor(fitted).predict(seen), fitted)
     warning = _outside(seen, fitted)
@@ -182,6 +185,12 @@ def predict(fitted: FittedPredictor, space: SearchSpace, arch: ArchConfig) -> Pr
         high_ms=max(prediction.high_ms, latency * OUTSIDE_FACTOR),
         warning=warning,
     )
+
+
+def foreseen(fitted: FittedPredictor, seen: FeatureTable) -> Prediction:
+    """Return the latency of what one row of features tells of, with a warning outside what was measured."""
+    (prediction,) = open_predictor(fitted).predict(seen)
+    return replace(prediction, warning=_outside(seen, fitted))
 
 
 def summed(priced: Predictions, fitted: FittedPredictor) -> Prediction:
@@ -247,6 +256,18 @@ def judge(predicted: Predictions, latencies_ms: npt.ArrayLike) -> HeldOut:
     )
 
 
+def left_out_in_turn(kind: type[LatencyPredictor], seen: FeatureTable, latencies_ms: Matrix) -> HeldOut:
+    """Return the errors on each row of `seen`, told by a predictor that was fitted on the others."""
+    told = []
+    for row in range(len(seen)):
+        rest = np.arange(len(seen)) != row
+        told.append(kind().fit(seen.taken(rest), latencies_ms[rest]).predict(seen.taken([row])))
+    latency, low, high = (
+        np.concatenate([getattr(one, name) for one in told]) for name in ("latency_ms", "low_ms", "high_ms")
+    )
+    return judge(Predictions(latency_ms=latency, low_ms=low, high_ms=high), latencies_ms)
+
+
 def _outside(seen: FeatureTable, fitted: FittedPredictor) -> str:
     """Return what lies furthest outside what was measured, in words; empty where nothing does."""
     worst, told = 1.0, ""
@@ -269,7 +290,7 @@ def _outside(seen: FeatureTable, fitted: FittedPredictor) -> str:
 
 def _spans(seen: FeatureTable, unit: str) -> dict[str, tuple[float, float]]:
     """Return the smallest and largest value of each feature, of blocks the shape alone and kind by kind."""
-    if unit == "network":
+    if unit != "block":
         return validity(seen)
     found: dict[str, tuple[float, float]] = {}
     for kind in BLOCK_KINDS:
@@ -278,7 +299,3 @@ def _spans(seen: FeatureTable, unit: str) -> dict[str, tuple[float, float]]:
             spans = validity(of_kind)
             found |= {f"{kind}.{name}": spans[name] for name in BLOCK_SHAPE}
     return found
-
-
-def _load(kind: str) -> type[LatencyPredictor]:
-    return variants.load(LatencyPredictor, PREDICTORS, kind)

@@ -1,35 +1,17 @@
-"""Candidates from what the store holds, and the choice among them, with its reasons."""
+"""The choice among candidates within a budget, with its reasons."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from edge_bench.choose.fitting import space_key
-from edge_bench.choose.memory import file_bytes, footprint, peak_memory
-from edge_bench.choose.shipped import answering, foretold, published_by
-from edge_bench.data import data_name
-from edge_bench.errors import NoCandidate
-from edge_bench.records import (
-    Artifact,
-    BenchmarkResult,
-    Budget,
-    Candidate,
-    FittedMemory,
-    FittedPredictor,
-    Frontier,
-    Prediction,
-    Subnet,
-    TransformerSpace,
-)
+from edge_bench.errors import ConfigError, NoCandidate
+from edge_bench.records import Budget, Candidate, Frontier, quality
 from edge_bench.records.frontier import Source
 
 Preset = Literal["accuracy", "balanced", "speed"]
-RUNTIMES: Mapping[str, str] = {"onnx": "onnxruntime", "tflite": "litert"}
 ALTERNATIVES = 5
-# A runtime, or a runtime and a search space.
-_Weighed = str | tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,55 +23,24 @@ class Pick:
     reasons: tuple[str, ...]
 
 
-def candidates(
-    subnets: Iterable[Subnet],
-    artifacts: Iterable[Artifact],
-    results: Iterable[BenchmarkResult],
-    predictors: Iterable[FittedPredictor],
-    *,
-    device: str,
-) -> list[Candidate]:
-    """Return what could run on `device`: each file, and each subnet in each format it lacks in fp32.
-
-    A subnet without a file has a predicted size; a peak of memory that nobody measured is predicted too,
-    where peaks were measured to fit it.
-
-    Latency is measured where the file has a result there, else imported where somebody else measured
-    it, else predicted where a predictor of the device answers (`choose.shipped.answering`). Measured is of
-    one thread; a prediction tells its own. What has neither is left out. The metric is the file's own where
-    there is a file, else the subnet's; a file made elsewhere is one of them once its quality was measured.
-    """
-    by_id = {subnet.id: subnet for subnet in subnets}
-    files = [one for one in artifacts if one.step_of is None]
-    measured = newest_results(results, device)
-    fitted = [one for one in predictors if one.device == device]
-    alike = [one for one in fitted if one.threads == 1]
-    weighed: dict[_Weighed, FittedMemory] = {one.runtime: one.memory for one in alike if one.memory}
-    weighed |= {(one.runtime, one.space): one.memory for one in alike if one.memory}
-    found = [
-        _of_file(file, by_id.get(file.subnet or ""), measured, fitted, weighed, device) for file in files
-    ]
-    exported = {(file.subnet, file.format) for file in files if file.precision == "fp32"}
-    found += [
-        _of_subnet(subnet, form, fitted, weighed, device)
-        for subnet in by_id.values()
-        for form in RUNTIMES
-        if (subnet.id, form) not in exported
-    ]
-    return [one for one in found if one is not None]
-
-
 def pick(candidates: Sequence[Candidate], budget: Budget, *, preset: Preset = "accuracy") -> Pick:
     """Choose within a budget, on the selection split.
 
-    "accuracy" takes the most accurate, of equals the fastest; "speed" the fastest; "balanced" the
-    fastest within one point (of the metric's own scale, 0.01) of the most accurate.
+    "accuracy" takes the best by its metric, of equals the fastest; "speed" the fastest; "balanced" the
+    fastest within one point of the best (`records.quality.margin`).
 
     Raises:
         NoCandidate: nothing fits; the message names the nearest miss.
+        ConfigError: the candidates are of different data or metrics, which no order compares.
     """
     if not candidates:
         raise NoCandidate("there is no candidate", hint="edge-bench quickstart fills the store")
+    kinds = sorted({f"{one.metric.name} on {one.data or 'other data'}" for one in candidates})
+    if len(kinds) > 1:
+        raise ConfigError(
+            f"the candidates cannot be compared: they are judged by {', '.join(kinds)}",
+            hint="name the run or the data to choose among: --run, --data",
+        )
     fitting = [one for one in candidates if budget.admits(one)]
     if not fitting:
         raise NoCandidate(*_nearest_miss(candidates, budget))
@@ -113,12 +64,8 @@ def told_threads(threads: int) -> str:
 
 
 def told_quality(candidate: Candidate) -> str:
-    """Return the metric for people: an accuracy in percent, anything else as it is."""
-    return _told(candidate.metric.name, candidate.metric.value)
-
-
-def _told(name: str, value: float) -> str:
-    return f"{100 * value:.2f} %" if name == "accuracy" else f"{value:.4g} {name}"
+    """Return the metric on the selection split for people: "83.10 %", "33.4 BLEU", "perplexity 6.87"."""
+    return quality.told(candidate.metric)
 
 
 def _by_preset(ordered: Sequence[Candidate], preset: Preset) -> Candidate:
@@ -127,163 +74,8 @@ def _by_preset(ordered: Sequence[Candidate], preset: Preset) -> Candidate:
     fastest = sorted(ordered, key=lambda one: (one.latency_ms, -one.quality))
     if preset == "speed":
         return fastest[0]
-    return next(one for one in fastest if one.quality >= ordered[0].quality - 0.01)
-
-
-def newest_results(results: Iterable[BenchmarkResult], device: str) -> dict[str, BenchmarkResult]:
-    """Return each file's newest result of single inferences, one after another, on one thread.
-
-    An inconclusive one only where there is no other, and what others measured only where edge-bench
-    measured nothing.
-    """
-    newest: dict[str, BenchmarkResult] = {}
-    for result in results:
-        plain = result.plain and result.device == device and result.threads == 1
-        if not plain or result.artifact is None:
-            continue
-        known = newest.get(result.artifact)
-        if known is None or _weight(result) >= _weight(known):
-            newest[result.artifact] = result
-    return newest
-
-
-def _weight(result: BenchmarkResult) -> tuple[bool, bool]:
-    return result.measured_here, result.verdict != "inconclusive"
-
-
-def _of_file(
-    artifact: Artifact,
-    subnet: Subnet | None,
-    measured: Mapping[str, BenchmarkResult],
-    fitted: Sequence[FittedPredictor],
-    weighed: Mapping[_Weighed, FittedMemory],
-    device: str,
-) -> Candidate | None:
-    metric = artifact.metric("selection") or (subnet.metric("selection") if subnet else None)
-    if metric is None:
-        return None
-    result = measured.get(artifact.id)
-    runtime, warning = result.runtime if result else RUNTIMES[artifact.format], ""
-    if result is not None:
-        latency = result.p50_bounds_ms
-        threads, origin = 1, "" if result.measured_here else result.origin
-    else:
-        told = subnet and _predicted(subnet, fitted, runtime, artifact.precision)
-        if not told:
-            return None
-        known, prediction = told
-        latency = (prediction.latency_ms, prediction.low_ms, prediction.high_ms)
-        threads, warning, origin = known.threads, prediction.warning, published_by(known)
-    return Candidate(
-        name=artifact.name,
-        subnet=artifact.subnet,
-        artifact=artifact.id,
-        format=artifact.format,
-        precision=artifact.precision,
-        device=device,
-        runtime=runtime,
-        threads=threads,
-        metric=metric,
-        test_metric=artifact.metric("test"),
-        latency_ms=latency[0],
-        latency_low_ms=latency[1],
-        latency_high_ms=latency[2],
-        source=_source(result),
-        size_bytes=artifact.size_bytes,
-        **_memory(result, runtime, weighed, subnet, artifact.precision),
-        macs=subnet.macs if subnet else artifact.macs,
-        verdict=result.verdict if result else "",
-        warning=warning,
-        data=_data_of(artifact, subnet),
-        origin=origin,
-        latency_is=result.p50_is if result else "median",
-    )
-
-
-def _memory(
-    result: BenchmarkResult | None,
-    runtime: str,
-    weighed: Mapping[_Weighed, FittedMemory],
-    subnet: Subnet | None,
-    precision: str,
-) -> dict[str, Any]:
-    """Return a candidate's peak memory: measured or imported, else predicted where peaks were fitted.
-
-    What was weighed in the same search space comes first, but any in the runtime will do.
-    """
-    if result and result.peak_memory_mb is not None:
-        return {"peak_memory_mb": result.peak_memory_mb, "memory_source": _source(result)}
-    if subnet is None or isinstance(subnet.space, TransformerSpace):
-        return {}
-    known = weighed.get((runtime, space_key(subnet.space))) or weighed.get(runtime)
-    if known is None:
-        return {}
-    told = peak_memory(known, footprint(subnet.space, subnet.arch, precision=precision))
-    return {
-        "peak_memory_mb": told.peak_mb,
-        "peak_memory_low_mb": told.low_mb,
-        "peak_memory_high_mb": told.high_mb,
-        "memory_source": "predicted",
-        "memory_warning": told.warning,
-    }
-
-
-def _source(result: BenchmarkResult | None) -> Source:
-    if result is None:
-        return "predicted"
-    return "measured" if result.measured_here else "imported"
-
-
-def _data_of(artifact: Artifact, subnet: Subnet | None) -> str:
-    table = artifact.data or (subnet.data if subnet else None)
-    return data_name(table) if table else ""
-
-
-def _of_subnet(
-    subnet: Subnet,
-    form: str,
-    fitted: Sequence[FittedPredictor],
-    weighed: Mapping[_Weighed, FittedMemory],
-    device: str,
-) -> Candidate | None:
-    metric = subnet.metric("selection")
-    told = _predicted(subnet, fitted, RUNTIMES[form], "fp32")
-    if metric is None or told is None or isinstance(subnet.space, TransformerSpace):
-        return None
-    known, prediction = told
-    return Candidate(
-        name=f"{subnet.id}-{form}-fp32",
-        subnet=subnet.id,
-        artifact=None,
-        format=form,
-        precision="fp32",
-        device=device,
-        runtime=RUNTIMES[form],
-        threads=known.threads,
-        metric=metric,
-        test_metric=subnet.metric("test"),
-        latency_ms=prediction.latency_ms,
-        latency_low_ms=prediction.low_ms,
-        latency_high_ms=prediction.high_ms,
-        source="predicted",
-        size_bytes=file_bytes(subnet.space, subnet.arch, form=form),
-        size_source="predicted",
-        **_memory(None, RUNTIMES[form], weighed, subnet, "fp32"),
-        macs=subnet.macs,
-        warning=prediction.warning,
-        data=data_name(subnet.data),
-        origin=published_by(known),
-    )
-
-
-def _predicted(
-    subnet: Subnet, fitted: Sequence[FittedPredictor], runtime: str, precision: str
-) -> tuple[FittedPredictor, Prediction] | None:
-    """Return a network's predicted latency and the predictor that answers; None where none does."""
-    if isinstance(subnet.space, TransformerSpace):
-        return None
-    known = answering(fitted, subnet.space, [subnet.arch], runtime=runtime, precision=precision)
-    return (known, foretold(known, subnet.space, subnet.arch, runtime=runtime)) if known else None
+    enough = ordered[0].quality - quality.margin(ordered[0].metric)
+    return next(one for one in fastest if one.quality >= enough)
 
 
 def _nearest_miss(candidates: Sequence[Candidate], budget: Budget) -> tuple[str]:
@@ -326,10 +118,10 @@ def _reasons(
     budget: Budget,
     preset: Preset,
 ) -> list[str]:
-    name = chosen.metric.name
+    name, near = quality.metric_word(chosen.metric.name), quality.margin_text(chosen.metric.name)
     aims = {
         "accuracy": f"it has the best {name} on the selection split",
-        "balanced": f"it is the fastest within a point of the best {name} on the selection split",
+        "balanced": f"it is the fastest within {near} of the best {name} on the selection split",
         "speed": "it is the fastest",
     }
     limit = f" of at most {budget.max_latency_ms:.4g} ms" if budget.max_latency_ms is not None else ""
@@ -337,8 +129,11 @@ def _reasons(
         f"Of {len(fitting)} candidates within the budget{limit} {aims[preset]}: {told_quality(chosen)}."
     ]
     if chosen.test_metric:
-        told = _told(chosen.test_metric.name, chosen.test_metric.value)
-        reasons.append(f"On the test split, which played no part in the choice, it has {told}.")
+        reasons.append(
+            "On the test split, which played no part in the choice, it has "
+            f"{quality.told(chosen.test_metric)}."
+        )
+    reasons += _generated(chosen)
     span = f"{chosen.latency_low_ms:.4g} to {chosen.latency_high_ms:.4g} ms"
     if chosen.source == "measured":
         reasons.append(
@@ -368,6 +163,16 @@ def _reasons(
         )
     reasons += _exchange(chosen, everything)
     return reasons
+
+
+def _generated(chosen: Candidate) -> list[str]:
+    """Say of what the latency is where a text is generated token by token."""
+    of = chosen.generation
+    if of is None:
+        return []
+    tokens = f"{of.tokens:.4g} tokens at {of.token_ms:.4g} ms each, the mean of the selection split"
+    whole = f"{of.network_ms:.4g} ms for the source and {tokens}" if of.network_ms else tokens
+    return [f"Its latency is that of a whole text: {whole}. The bounds of both files are added up."]
 
 
 def _room(chosen: Candidate, budget: Budget) -> list[str]:
@@ -401,18 +206,13 @@ def _exchange(chosen: Candidate, everything: Sequence[Candidate]) -> list[str]:
         other = faster[-1]
         told.append(
             f"Going down to {other.name} saves {chosen.latency_ms - other.latency_ms:.3g} ms and costs "
-            f"{_difference(chosen, other)}."
+            f"{quality.gap_text(chosen.metric, other.metric)}."
         )
     better = [one for one in members if one.quality > chosen.quality and one.latency_ms > chosen.latency_ms]
     if better:
         other = better[0]
         told.append(
             f"Going up to {other.name} costs {other.latency_ms - chosen.latency_ms:.3g} ms and gives "
-            f"{_difference(other, chosen)}."
+            f"{quality.gap_text(other.metric, chosen.metric)}."
         )
     return told
-
-
-def _difference(one: Candidate, other: Candidate) -> str:
-    gap = abs(one.metric.value - other.metric.value)
-    return f"{100 * gap:.2f} points" if one.metric.name == "accuracy" else f"{gap:.4g} {one.metric.name}"

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 import device_profiles
+from edge_bench.choose.candidates import RUNTIMES
 from edge_bench.choose.few_shot import Sampling, choose_networks, fit_transfer, sources_of
 from edge_bench.choose.fitting import BASELINE
-from edge_bench.choose.pick import RUNTIMES
 from edge_bench.choose.shipped import shipped
 from edge_bench.commands import Context, Outcome, table
 from edge_bench.commands._predictor_rows import errors_for_people

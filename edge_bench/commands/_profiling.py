@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from edge_bench import variants
+from edge_bench.choose.candidates import RUNTIMES
 from edge_bench.choose.features import blocks
 from edge_bench.choose.fitting import DEFAULT, MeasuredBlock, fit_predictor
-from edge_bench.choose.pick import RUNTIMES
 from edge_bench.choose.suggestions import suggest
 from edge_bench.commands import Context, Outcome, table
 from edge_bench.commands._predictor_rows import errors_for_people, predictor_row

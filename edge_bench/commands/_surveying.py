@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_bench.choose.candidates import RUNTIMES
 from edge_bench.choose.fitting import space_key
-from edge_bench.choose.pick import RUNTIMES
 from edge_bench.commands import Context
 from edge_bench.commands.export import subnets_of
 from edge_bench.devices import bundle

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_bench.choose.candidates import RUNTIMES
 from edge_bench.choose.memory import fit_memory, footprint
-from edge_bench.choose.pick import RUNTIMES
 from edge_bench.commands import Context
 from edge_bench.records import ArchConfig, FittedMemory, SearchSpace
 

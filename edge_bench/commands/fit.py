@@ -16,10 +16,10 @@ from edge_bench.choose.accuracy_fitting import (
     measure_chosen,
     measure_held_out,
 )
+from edge_bench.choose.candidates import RUNTIMES
 from edge_bench.choose.encoding import Encoding
 from edge_bench.choose.features import features
 from edge_bench.choose.fitting import DEFAULT, fit_predictor
-from edge_bench.choose.pick import RUNTIMES
 from edge_bench.choose.predictors import FeatureTable
 from edge_bench.choose.table_fitting import Parted
 from edge_bench.commands import Command, Context, Outcome, table

@@ -14,6 +14,7 @@ from typing import Any, get_args
 import device_profiles
 from device_profiles import ProfileError
 from edge_bench.choose import pick as choosing
+from edge_bench.choose.candidates import candidates, newest_results
 from edge_bench.choose.card import model_card, seen
 from edge_bench.choose.shipped import shipped
 from edge_bench.choose.snippet import run_script
@@ -107,7 +108,7 @@ class Pick(Command):
 class _Known:
     """What the store holds of one device, and of one run or what was measured on the same data.
 
-    `left_out` names the files made elsewhere whose quality on that data is not known.
+    `left_out` names the files whose quality on that data is not known.
     """
 
     device: str
@@ -138,10 +139,13 @@ class _Known:
         if device not in own:
             raise _unknown(device, sorted(own))
         ids = {subnet.id for subnet in of_run}
+        otherwise = [
+            one for one in artifacts if one.subnet in ids and one.data and data_name(one.data) != told
+        ]
         return cls(
             device=device,
             data=told,
-            left_out=[one.name for one in strangers if one.id not in fitting],
+            left_out=[one.name for one in (*strangers, *otherwise) if one.id not in fitting],
             subnets=of_run,
             artifacts=[one for one in artifacts if one.subnet in ids or one.id in fitting],
             results=[result for result in results if result.device == device],
@@ -149,9 +153,13 @@ class _Known:
         )
 
     def candidates(self) -> list[Candidate]:
-        found = choosing.candidates(
-            self.subnets, self.artifacts, self.results, self.predictors, device=self.device
-        )
+        found = [
+            one
+            for one in candidates(
+                self.subnets, self.artifacts, self.results, self.predictors, device=self.device
+            )
+            if one.data == self.data
+        ]
         if not found:
             batches = sorted({one.batch for one in self.predictors})
             if batches and 1 not in batches:
@@ -210,7 +218,9 @@ def _write(
     subnet = known.subnet(artifact.subnet)
     result = None
     if picked.recommended.source != "predicted":
-        result = choosing.newest_results(known.results, known.device)[artifact.id]
+        runtime = picked.recommended.runtime
+        of_runtime = [one for one in known.results if one.runtime == runtime]
+        result = newest_results(of_runtime, known.device).get(artifact.id)
     if folder.exists() and not (folder / "pick.json").is_file():
         raise ConfigError(f"'{folder}' is there and holds no pick", hint="name another folder: --output")
     with explained(folder):

@@ -17,8 +17,8 @@ from typing import Any
 import psutil
 
 from edge_bench import errors
+from edge_bench.choose.candidates import RUNTIMES, candidates
 from edge_bench.choose.fitting import space_key
-from edge_bench.choose.pick import RUNTIMES, candidates
 from edge_bench.commands import Command, Context, Outcome
 from edge_bench.commands._predictor_rows import predictor_row
 from edge_bench.commands.export import accuracies, artifact_row

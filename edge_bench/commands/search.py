@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from edge_bench.choose.accuracy_fitting import open_accuracy_predictor
+from edge_bench.choose.candidates import RUNTIMES, newest_results
 from edge_bench.choose.costs import (
     BlockTable,
     NetworkLatency,
@@ -22,7 +23,7 @@ from edge_bench.choose.costs import (
     size_table,
 )
 from edge_bench.choose.encoding import Encoding, Rows
-from edge_bench.choose.pick import RUNTIMES, newest_results, told_threads
+from edge_bench.choose.pick import told_threads
 from edge_bench.choose.search import Found, Limit, Problem, nearest, search
 from edge_bench.choose.shipped import answering, foretold, published_by, shipped
 from edge_bench.commands import Command, Context, Outcome, table

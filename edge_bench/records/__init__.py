@@ -3,8 +3,8 @@
 from edge_bench.records.arch import ArchConfig, Block, SearchSpace, Stage
 from edge_bench.records.artifact import Artifact, Parity, TensorSpec
 from edge_bench.records.footprint import Footprint
-from edge_bench.records.frontier import Budget, Candidate, Frontier
-from edge_bench.records.notation import parse_arch
+from edge_bench.records.frontier import Budget, Candidate, Frontier, Generation
+from edge_bench.records.notation import arch_name, parse_arch
 from edge_bench.records.operators import Operator, macs_of, operators
 from edge_bench.records.prediction import (
     AccuracyErrors,
@@ -41,6 +41,7 @@ __all__ = [
     "FittedPredictor",
     "Footprint",
     "Frontier",
+    "Generation",
     "HeldOut",
     "Metric",
     "Operator",
@@ -58,6 +59,7 @@ __all__ = [
     "TextInput",
     "TimingBlock",
     "TransformerSpace",
+    "arch_name",
     "macs_of",
     "operators",
     "parse_arch",

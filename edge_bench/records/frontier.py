@@ -12,6 +12,18 @@ Source = Literal["measured", "predicted", "imported"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """Of what the latency of a generated text consists: `network_ms` once (0 where only steps run) and
+    `token_ms` for each of `tokens`. `step` is the artifact that generates, None while there is no file.
+    """
+
+    tokens: float
+    network_ms: float
+    token_ms: float
+    step: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """A network in a format and precision on a device, with a latency that is measured or predicted.
 
@@ -23,6 +35,10 @@ class Candidate:
     whether there is a file of that size, `memory_source` where the peak comes from; of a predicted one
     `peak_memory_low_mb` and `peak_memory_high_mb` are its 90 % interval, and `memory_warning` is not empty
     where the model is larger than those that were weighed.
+
+    Of a text model `layers` are those that it keeps (as `records.notation` writes them) and `length` its
+    longest text in tokens. One that generates is two files: latency is then that of a whole text, as
+    `generation` tells, size that of both files, and the peak of memory at most the sum of both.
     """
 
     name: str
@@ -52,6 +68,9 @@ class Candidate:
     data: str = ""
     origin: str = ""
     latency_is: str = "median"
+    layers: str = ""
+    length: int | None = None
+    generation: Generation | None = None
 
     @property
     def quality(self) -> float:

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from edge_bench.records.subnet import Split
 
+Unit = Literal["network", "block", "step"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOut:
@@ -52,7 +54,8 @@ class FittedPredictor:
     `validity` gives the smallest and largest value of each feature among the fitted networks;
     outside it a prediction carries a warning. `baseline` is a line through MACs, fitted and
     held out on the same networks. With `unit` "block" the predictor prices the blocks of a network one
-    by one, the network costs their sum, and it holds for any `space`, which is then empty.
+    by one, the network costs their sum, and it holds for any `space`, which is then empty. With
+    "step" it is of the file that generates a text token by token.
 
     `method` says in words how it was fitted, `source` who measured, where and when: for published
     measurements their citation. `batch` is the number of images a latency is of. `threads` is 0 where the
@@ -75,7 +78,7 @@ class FittedPredictor:
     baseline: HeldOut
     created: str
     source: str = "measured here"
-    unit: Literal["network", "block"] = "network"
+    unit: Unit = "network"
     batch: int = 1
     method: str = ""
     memory: FittedMemory | None = None

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_bench.choose.candidates import RUNTIMES
 from edge_bench.choose.features import features
 from edge_bench.choose.fitting import fit_predictor
-from edge_bench.choose.pick import RUNTIMES
 from edge_bench.files import Home
 from edge_bench.records import (
     ArchConfig,

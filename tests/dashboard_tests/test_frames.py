@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboard import frames
-from edge_bench.choose.pick import candidates
+from edge_bench.choose.candidates import candidates
 from edge_bench.files import Home
 from edge_bench.records import BenchmarkResult, Candidate, FittedPredictor, Frontier, Metric, Subnet
 from edge_bench.store import Record, ResultStore

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from edge_bench.choose.candidates import candidates
 from edge_bench.choose.features import features
-from edge_bench.choose.pick import candidates
 from edge_bench.records import Artifact, BenchmarkResult, FittedPredictor, SearchSpace, Subnet
 from supernet.spaces.lite_32 import LiteAt32
 

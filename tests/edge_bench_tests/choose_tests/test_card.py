@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from edge_bench.choose.candidates import candidates
 from edge_bench.choose.card import model_card
-from edge_bench.choose.pick import Pick, candidates, pick
+from edge_bench.choose.pick import Pick, pick
 from edge_bench.records import (
     Artifact,
     BenchmarkResult,

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from converters import sketches
+from edge_bench.choose.candidates import candidates
 from edge_bench.choose.memory import file_bytes, fit_memory, footprint, peak_memory
-from edge_bench.choose.pick import candidates, pick
+from edge_bench.choose.pick import pick
 from edge_bench.errors import NoCandidate, NotFittedError
 from edge_bench.records import (
     Artifact,

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 import device_profiles
+from edge_bench.choose.candidates import candidates
 from edge_bench.choose.costs import latency_table
 from edge_bench.choose.encoding import Encoding
 from edge_bench.choose.fitting import OUTSIDE_FACTOR, predict
-from edge_bench.choose.pick import candidates
 from edge_bench.choose.shipped import UNTOLD, answering, foretold, shipped
 from edge_bench.records import ArchConfig, FittedPredictor, SearchSpace, Subnet
 from supernet.spaces.lite_32 import LiteAt32

@@ -16,7 +16,7 @@ from PIL import Image
 
 from converters import sketches
 from edge_bench import variants
-from edge_bench.choose.pick import RUNTIMES
+from edge_bench.choose.candidates import RUNTIMES
 from edge_bench.choose.snippet import run_script
 from edge_bench.data import prepare
 from edge_bench.measure import inspection

@@ -20,7 +20,7 @@ from PIL import Image
 
 from dashboard.frames import candidate_frame, front
 from edge_bench import errors
-from edge_bench.choose.pick import candidates
+from edge_bench.choose.candidates import candidates
 from edge_bench.cli import main
 from edge_bench.files import Home
 from edge_bench.records import THIS_MACHINE, Artifact

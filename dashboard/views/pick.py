@@ -31,8 +31,8 @@ from dashboard.stored import Stored, candidates_of, escaped, frame_of
 from dashboard.views import View
 from edge_bench.choose import pick as choosing
 from edge_bench.choose.candidates import newest_results
-from edge_bench.choose.card import model_card, seen
-from edge_bench.choose.snippet import run_script
+from edge_bench.choose.card import model_card
+from edge_bench.choose.snippets import TOKENIZER, Picked, run_script
 from edge_bench.errors import NoCandidate
 from edge_bench.files import Home
 from edge_bench.records import Artifact, Budget, Candidate, Metric
@@ -229,35 +229,42 @@ def _files(
         for artifact, path in sorted(files.values(), key=lambda row: row[0].id != one.artifact):
             chosen = artifact.id == one.artifact
             kind = kind_of(artifact.format, artifact.precision)
-            label = f"{kind}, {artifact.size_bytes / 1e6:.3g} MB"
+            of = " of steps" if artifact.step_of else ""
+            label = f"{kind}{of}, {artifact.size_bytes / 1e6:.3g} MB"
             _download(label, path.read_bytes, path.name, key=artifact.id, primary=chosen)
             if chosen:
-                _papers(picked, artifact, path, records)
+                _papers(picked, artifact, path, records, home)
     if one.artifact not in files:
         st.write("The picked file itself is not there yet. This command writes it:")
         st.code(_command(one, budget, preset, records, home), language="shell")
 
 
-def _papers(picked: choosing.Pick, artifact: Artifact, path: Path, records: Stored) -> None:
-    """Offer the model card, and a script that runs the file."""
+def _papers(picked: choosing.Pick, artifact: Artifact, path: Path, records: Stored, home: Home) -> None:
+    """Offer the model card, a script that runs the file, and of a text model its tokenizer."""
     subnet = next((subnet for subnet in records.subnets if subnet.id == artifact.subnet), None)
-    if artifact.preprocessing is None and (subnet is None or subnet.preprocessing is None):
+    text = artifact.text or (subnet.text if subnet else None)
+    if text is None and artifact.preprocessing is None and (subnet is None or subnet.preprocessing is None):
         return
     one = picked.recommended
-    newest = newest_results(records.results, one.device)
-    result = newest.get(artifact.id) if one.source != "predicted" else None
+    step = next((file for file in records.artifacts if file.step_of == artifact.id), None)
+    of_runtime = [result for result in records.results if result.runtime == one.runtime]
+    result = newest_results(of_runtime, one.device).get(artifact.id) if one.source != "predicted" else None
     _download(
         "Model card",
-        lambda: model_card(picked, artifact, subnet, result),
+        lambda: model_card(picked, artifact, subnet, result, step),
         f"{path.stem}-card.md",
         key="card",
     )
+    step_file = Path(step.file).name if step else ""
     _download(
         "Script that runs it",
-        lambda: run_script(artifact, seen(artifact, subnet), file=path.name),
+        lambda: run_script(Picked.of(artifact, subnet, file=path.name, step_file=step_file)),
         "run_model.py",
         key="script",
     )
+    tokenizer = text and _within(home, text.tokenizer)
+    if tokenizer:
+        _download("Tokenizer", tokenizer.read_bytes, TOKENIZER, key="tokenizer")
 
 
 def _download(
@@ -277,7 +284,11 @@ def _download(
 
 def _file(artifact: Artifact, home: Home) -> Path | None:
     """Return where an artifact's file lies; None where it is gone or not under the home folder."""
-    path = home.absolute(artifact.file).resolve()
+    return _within(home, artifact.file)
+
+
+def _within(home: Home, file: str) -> Path | None:
+    path = home.absolute(file).resolve()
     return path if path.is_relative_to(home.root.resolve()) and path.is_file() else None
 
 

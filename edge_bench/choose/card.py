@@ -5,14 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge_bench.choose.pick import Pick, told_quality, told_threads
-from edge_bench.errors import NoCandidate
-from edge_bench.records import Artifact, BenchmarkResult, Candidate, Metric, Preprocessing, Subnet
+from edge_bench.choose.snippets import seen
+from edge_bench.records import (
+    ArchConfig,
+    Artifact,
+    BenchmarkResult,
+    Candidate,
+    Generation,
+    Metric,
+    Preprocessing,
+    Subnet,
+    TextInput,
+    TransformerSpace,
+)
+from edge_bench.records.quality import metric_word
 
 FORMATS = {"onnx": "ONNX", "tflite": "TFLite"}
 
 
 def model_card(
-    pick: Pick, artifact: Artifact, subnet: Subnet | None, result: BenchmarkResult | None
+    pick: Pick,
+    artifact: Artifact,
+    subnet: Subnet | None,
+    result: BenchmarkResult | None,
+    step: Artifact | None = None,
 ) -> str:
     """Return the card in Markdown.
 
@@ -21,17 +37,23 @@ def model_card(
         artifact: the picked file.
         subnet: the network that it was exported from; None of a file made elsewhere.
         result: the measurement that the latency comes from, ours or imported; None where it is predicted.
+        step: of a text model that generates, the file that does.
     """
-    task = subnet.task if subnet else "image_classification"
+    task = subnet.task if subnet else artifact.task
+    text = artifact.text or (subnet.text if subnet else None)
+    classes = f" with {len(artifact.class_names)} classes" if artifact.class_names else ""
+    beside = f" and {step.size_bytes / 1000:.1f} kB for what generates" if step else ""
     sections = [
         f"# {artifact.name}",
-        f"{FORMATS[artifact.format]} file, {artifact.precision}, {artifact.size_bytes / 1000:.1f} kB, for "
-        f"{task.replace('_', ' ')} with {len(artifact.class_names)} classes.",
+        f"{FORMATS[artifact.format]} file, {artifact.precision}, {artifact.size_bytes / 1000:.1f} kB"
+        f"{beside}, for {task.replace('_', ' ')}{classes}.",
         "## Quality\nMeasured by running this file, one example at a time.\n\n"
         + _metrics(artifact.metrics),
         "## Speed\n" + _speed(pick.recommended, result),
         "## Why this one\n" + "\n".join(f"- {reason}" for reason in pick.reasons),
-        "## Input and output\n" + _ends(artifact, seen(artifact, subnet)),
+        "## Input and output\n"
+        + _ends(artifact, _of_text(text, task) if text else _of_images(seen(artifact, subnet))),
+        *(["## Generating\n" + _generating(step)] if step else []),
         "## Origin\n" + _origin(artifact, subnet),
     ]
     if pick.alternatives:
@@ -39,22 +61,12 @@ def model_card(
     return "\n\n".join(sections) + "\n"
 
 
-def seen(artifact: Artifact, subnet: Subnet | None) -> Preprocessing:
-    """Return how images become the file's inputs: as the file's record says, else as its network's.
-
-    Raises:
-        NoCandidate: neither says; such a file has no quality either.
-    """
-    used = artifact.preprocessing or (subnet.preprocessing if subnet else None)
-    if used is None:
-        raise NoCandidate(
-            f"how '{artifact.name}' takes images is not known", hint="edge-bench import --data"
-        )
-    return used
-
-
 def _metrics(metrics: Sequence[Metric]) -> str:
-    rows = [f"| {one.name} | {one.split} | {one.value:.4f} | {one.examples} |" for one in metrics]
+    rows = [
+        f"| {metric_word(one.name)}{'' if one.higher_is_better else ' (less is better)'} | {one.split} | "
+        f"{one.value:.4f} | {one.examples} |"
+        for one in metrics
+    ]
     return "\n".join(["| metric | split | value | examples |", "|---|---|---:|---:|", *rows])
 
 
@@ -62,6 +74,8 @@ def _speed(chosen: Candidate, result: BenchmarkResult | None) -> str:
     span = f"{chosen.latency_ms:.4g} ms ({chosen.latency_low_ms:.4g} to {chosen.latency_high_ms:.4g})"
     version = f" {result.runtime_version}" if result else ""
     how = f"{chosen.runtime}{version}, {told_threads(chosen.threads)}, batch 1"
+    if chosen.generation is not None:
+        return _speed_of_text(chosen, chosen.generation, span, how)
     if result is None:
         told = f" Mind: it lies {chosen.warning}." if chosen.warning else ""
         told += f" The predictor was fitted on measurements by {chosen.origin}." if chosen.origin else ""
@@ -92,6 +106,22 @@ def _speed(chosen: Candidate, result: BenchmarkResult | None) -> str:
     )
 
 
+def _speed_of_text(chosen: Candidate, of: Generation, span: str, how: str) -> str:
+    once = f"{of.network_ms:.4g} ms for the source and " if of.network_ms else ""
+    known = {
+        "measured": "measured",
+        "imported": f"reported by {chosen.origin}",
+        "predicted": "**predicted**",
+    }
+    told = f" Mind: it lies {chosen.warning}." if chosen.warning else ""
+    told += f" Verdict: {chosen.verdict}." if chosen.verdict else ""
+    return (
+        f"A text of {of.tokens:.4g} tokens, the mean of the selection split, takes {span} on "
+        f"{chosen.device}, {how}: {once}{of.token_ms:.4g} ms a token, {known} file by file and added up, "
+        f"the bounds too.{told}"
+    )
+
+
 def _predicted_memory(chosen: Candidate) -> str:
     if chosen.peak_memory_mb is None or chosen.memory_source != "predicted":
         return ""
@@ -101,18 +131,47 @@ def _predicted_memory(chosen: Candidate) -> str:
     )
 
 
-def _ends(artifact: Artifact, used: Preprocessing) -> str:
-    lines = [
+def _ends(artifact: Artifact, given: str) -> str:
+    lines = [*_tensors(artifact), f"- {given}"]
+    if artifact.class_names:
+        lines.append(f"- Classes, in the order of the logits: {', '.join(artifact.class_names)}.")
+    return "\n".join(lines)
+
+
+def _tensors(artifact: Artifact) -> list[str]:
+    return [
         f"- {word} `{end.name}`: {end.dtype} {['any' if size is None else size for size in end.shape]}"
         + (f", real = {end.scale:.6g} × (raw − {end.zero_point})" if end.scale is not None else "")
         for word, ends in (("input", artifact.inputs), ("output", artifact.outputs))
         for end in ends
     ]
-    lines.append(
-        f"- An image is resized to {used.size} × {used.size} pixels (bilinear, antialiased), "
+
+
+def _of_images(used: Preprocessing) -> str:
+    return (
+        f"An image is resized to {used.size} × {used.size} pixels (bilinear, antialiased), "
         f"divided by 255, less {list(used.mean)}, divided by {list(used.std)}."
     )
-    lines.append(f"- Classes, in the order of the logits: {', '.join(artifact.class_names)}.")
+
+
+def _of_text(text: TextInput, task: str) -> str:
+    around = ""
+    if task != "language_modelling":
+        longer = "is cut off" if text.truncate else "is an error"
+        around = f" They stand between {text.begin} and {text.end}; a longer text {longer}."
+    return (
+        f"A text becomes tokens by `tokenizer.json` (of the tokenizers library, SHA-256 `{text.digest}`): "
+        f"numbers below {text.vocabulary}, at most {text.length} a text.{around} {text.pad} fills a row up "
+        "and is not looked at."
+    )
+
+
+def _generating(step: Artifact) -> str:
+    lines = [
+        "- One file more answers one token after another. It takes the last token, how many came before, "
+        "and a cache of their keys and values; what it answers of a new one is put into the cache there.",
+        *_tensors(step),
+    ]
     return "\n".join(lines)
 
 
@@ -126,9 +185,12 @@ def _origin(artifact: Artifact, subnet: Subnet | None) -> str:
                 f"- SHA-256 `{artifact.digest}`, imported {artifact.created}.",
             ]
         )
+    space = subnet.space
     lines = [
-        f"- Subnet `{subnet.id}` of run `{subnet.run}` ({subnet.technique}), space `{subnet.space.name}`.",
-        f"- {subnet.params:,} parameters, {subnet.macs:,} multiply-accumulates an image.",
+        f"- Subnet `{subnet.id}` of run `{subnet.run}` ({subnet.technique}), space `{space.name}`.",
+        f"- {subnet.params:,} parameters, {subnet.macs:,} multiply-accumulates "
+        + (f"for {space.length} tokens." if isinstance(space, TransformerSpace) else "an image."),
+        *([_layers(space, subnet.arch)] if isinstance(space, TransformerSpace) else []),
         f"- Trained on `{dict(subnet.data)}`.",
         f"- SHA-256 `{artifact.digest}`, exported {artifact.created}.",
     ]
@@ -141,6 +203,15 @@ def _origin(artifact: Artifact, subnet: Subnet | None) -> str:
             f"({parity.examples} real samples, batch {batches})."
         )
     return "\n".join(lines)
+
+
+def _layers(space: TransformerSpace, arch: ArchConfig) -> str:
+    """Say which layers are left of those that were trained."""
+    kept = space.kept(arch).items()
+    told = [
+        f"{', '.join(map(str, own))} of the {space.layers[stack]} {stack} layers" for stack, own in kept
+    ]
+    return f"- Layers kept, counted from 0: {'; '.join(told)}."
 
 
 def _alternatives(others: Sequence[Candidate]) -> str:

@@ -15,9 +15,9 @@ import device_profiles
 from device_profiles import ProfileError
 from edge_bench.choose import pick as choosing
 from edge_bench.choose.candidates import candidates, newest_results
-from edge_bench.choose.card import model_card, seen
+from edge_bench.choose.card import model_card
 from edge_bench.choose.shipped import shipped
-from edge_bench.choose.snippet import run_script
+from edge_bench.choose.snippets import TOKENIZER, Picked, run_script
 from edge_bench.commands import Command, Context, Outcome, table
 from edge_bench.commands.export import export_subnets, subnets_of
 from edge_bench.commands.train import data_table
@@ -39,10 +39,10 @@ PRESETS = get_args(choosing.Preset)
 
 
 class Pick(Command):
-    """Decides on the selection split and tells the accuracy on the test split.
+    """Decides on the selection split and tells the quality on the test split.
 
     Latencies, sizes and peaks of memory are measured ones where there are, else predicted. A pick that
-    has no file yet is exported first.
+    has no file yet is exported first. Of a text model that generates, latency is that of a whole text.
     """
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -64,7 +64,8 @@ class Pick(Command):
             "--preset",
             choices=PRESETS,
             default="accuracy",
-            help="accuracy: the best; balanced: the fastest within a point of it; speed: the fastest",
+            help="accuracy: the best by its metric; balanced: the fastest within a point of that; "
+            "speed: the fastest",
         )
         parser.add_argument("--run", help="the run to choose from (default: the newest)")
         parser.add_argument(
@@ -214,7 +215,10 @@ def _write(
     folder: Path, picked: choosing.Pick, known: _Known, document: Mapping[str, Any], context: Context
 ) -> list[Path]:
     """Write the pick's folder, whole or not at all; an older pick of that name is replaced."""
-    artifact = next(one for one in known.artifacts if one.id == picked.recommended.artifact)
+    by_id = {one.id: one for one in known.artifacts}
+    artifact = by_id[picked.recommended.artifact or ""]
+    generation = picked.recommended.generation
+    step = by_id[generation.step or ""] if generation else None
     subnet = known.subnet(artifact.subnet)
     result = None
     if picked.recommended.source != "predicted":
@@ -229,9 +233,15 @@ def _write(
             fresh, old = Path(named) / "new", Path(named) / "old"
             fresh.mkdir()
             model = _copied(context.home.absolute(artifact.file), artifact, fresh)
+            step_file = f"step.{artifact.format}" if step else ""
+            if step:
+                shutil.copyfile(context.home.absolute(step.file), fresh / step_file)
+            run = Picked.of(artifact, subnet, file=model, step_file=step_file)
+            if run.text:
+                shutil.copyfile(context.home.absolute(run.text.tokenizer), fresh / TOKENIZER)
             texts = {
-                "model_card.md": model_card(picked, artifact, subnet, result),
-                "run_model.py": run_script(artifact, seen(artifact, subnet), file=model),
+                "model_card.md": model_card(picked, artifact, subnet, result, step),
+                "run_model.py": run_script(run),
                 "pick.json": json.dumps(document, indent=2, ensure_ascii=False) + "\n",
             }
             for name, text in texts.items():
@@ -239,7 +249,8 @@ def _write(
             if folder.exists():
                 folder.rename(old)
             fresh.rename(folder)
-    return [folder / name for name in (model, *texts)]
+    models = [model, *([step_file] if step else []), *([TOKENIZER] if run.text else [])]
+    return [folder / name for name in (*models, *texts)]
 
 
 def _copied(file: Path, artifact: Artifact, folder: Path) -> str:
@@ -261,7 +272,13 @@ def _row(candidate: Candidate) -> dict[str, Any]:
 
 
 def _metric(metric: Metric) -> dict[str, Any]:
-    return {"name": metric.name, "value": metric.value, "split": metric.split, "examples": metric.examples}
+    return {
+        "name": metric.name,
+        "value": metric.value,
+        "higher_is_better": metric.higher_is_better,
+        "split": metric.split,
+        "examples": metric.examples,
+    }
 
 
 def _positive(name: str, value: float | None) -> float | None:

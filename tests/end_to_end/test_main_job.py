@@ -16,7 +16,7 @@ from PIL import Image
 
 from edge_bench import variants
 from edge_bench.choose.fitting import PREDICTORS
-from edge_bench.choose.snippet import run_script
+from edge_bench.choose.snippets import Picked, run_script
 from edge_bench.files import HOME_VARIABLE, Home
 from edge_bench.store import ResultStore
 
@@ -211,7 +211,7 @@ def test_the_script_of_a_quantized_file_is_as_often_right_as_was_told(
         subnet = next(one for one in store.subnets() if one.id == largest)
     shutil.copyfile(home.absolute(artifact.file), tmp_path / "model.tflite")
     script = tmp_path / "run_model.py"
-    text = run_script(artifact, subnet.preprocessing, file="model.tflite")
+    text = run_script(Picked.of(artifact, subnet, file="model.tflite"))
     script.write_text(text, encoding="utf-8")
     assert share_right(script, tmp_path) == pytest.approx(row["test_accuracy"])
 

@@ -17,7 +17,7 @@ from PIL import Image
 from converters import sketches
 from edge_bench import variants
 from edge_bench.choose.candidates import RUNTIMES
-from edge_bench.choose.snippet import run_script
+from edge_bench.choose.snippets import Picked, run_script
 from edge_bench.data import prepare
 from edge_bench.measure import inspection
 from edge_bench.measure.runtimes import Runtime
@@ -55,7 +55,8 @@ def script_of(
 ) -> Callable[..., str]:
     """A function that gives the script for `sides`, its three classes named."""
     made = artifact(subnet(lite.smallest()))
-    return lambda *names: run_script(replace(made, class_names=names), SEEN, file=sides.name)
+    seen = replace(made, preprocessing=SEEN)
+    return lambda *names: run_script(Picked.of(replace(seen, class_names=names), None, file=sides.name))
 
 
 def answers(folder: Path, script: str, images: list[Path]) -> list[str]:
@@ -144,7 +145,7 @@ def test_the_script_answers_as_edge_bench_does_on_colour_images(
     runtime = variants.load(Runtime, inspection.RUNTIMES, RUNTIMES[form])()
     session = runtime.open(model, threads=1)
     made = artifact(subnet(arch, space=space), format=form)
-    file = replace(made, class_names=names, inputs=session.inputs)
+    file = replace(made, class_names=names, inputs=session.inputs, preprocessing=seen)
     expected = []
     for index, one in enumerate(pixels):
         fed = prepare((one // (index + 1))[None], seen)
@@ -153,4 +154,4 @@ def test_the_script_answers_as_edge_bench_does_on_colour_images(
         logits = session.run({session.inputs[0].name: fed})[session.outputs[0].name]
         expected.append(names[int(logits.argmax())])
     assert len(set(expected)) > 1, "images that all look alike to the network show nothing"
-    assert answers(tmp_path, run_script(file, seen, file=model.name), images) == expected
+    assert answers(tmp_path, run_script(Picked.of(file, None, file=model.name)), images) == expected

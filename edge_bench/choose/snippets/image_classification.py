@@ -1,11 +1,11 @@
-"""A script that runs an exported file on images, with nothing of edge-bench in it."""
+"""A script that tells the class of each image."""
 
 from __future__ import annotations
 
 import json
 from string import Template
 
-from edge_bench.records import Artifact, Preprocessing
+from edge_bench.choose.snippets import Picked, Snippet
 from edge_bench.records.layout import image_layout
 
 _SCRIPT = Template('''"""Classify images with $file: python run_model.py IMAGE…   (pip install $packages)"""
@@ -67,27 +67,28 @@ def run(image):
 """
 
 
-def run_script(artifact: Artifact, preprocessing: Preprocessing, *, file: str) -> str:
-    """Return a Python script that lies beside the model file `file` and prints each image's class.
+class ImageClassification(Snippet):
+    """Takes images and prints the class of each; it prepares them as `edge_bench.data.prepare` does."""
 
-    It prepares images as `edge_bench.data.prepare` does, and needs numpy, Pillow and one runtime.
-    """
-    onnx = artifact.format == "onnx"
-    layout = image_layout(artifact.inputs[0], format=artifact.format) if artifact.inputs else None
-    last = layout.channels_last if layout else not onnx
-    dtype = artifact.inputs[0].dtype if artifact.inputs else "float32"
-    normalized = "(pixels - MEAN) / STD"
-    return _SCRIPT.substitute(
-        file=file,
-        packages="numpy pillow " + ("onnxruntime" if onnx else "ai-edge-litert"),
-        imports="import onnxruntime" if onnx else "from ai_edge_litert.interpreter import Interpreter",
-        # A class is a folder's name, so it may hold anything.
-        classes=repr(json.dumps(list(artifact.class_names))),
-        size=preprocessing.size,
-        channels=preprocessing.channels,
-        mean=list(preprocessing.mean),
-        std=list(preprocessing.std),
-        layout="1, size, size, channels" if last else "1, channels, size, size",
-        arranged=f"({normalized})[None]" if last else f"({normalized}).transpose(2, 0, 1)[None]",
-        run=Template(_ONNX if onnx else _TFLITE).substitute(file=file, dtype=dtype),
-    )
+    def script(self, picked: Picked) -> str:
+        artifact, preprocessing, file = picked.artifact, picked.preprocessing, picked.file
+        assert preprocessing is not None
+        onnx = artifact.format == "onnx"
+        layout = image_layout(artifact.inputs[0], format=artifact.format) if artifact.inputs else None
+        last = layout.channels_last if layout else not onnx
+        dtype = artifact.inputs[0].dtype if artifact.inputs else "float32"
+        normalized = "(pixels - MEAN) / STD"
+        return _SCRIPT.substitute(
+            file=file,
+            packages="numpy pillow " + ("onnxruntime" if onnx else "ai-edge-litert"),
+            imports="import onnxruntime" if onnx else "from ai_edge_litert.interpreter import Interpreter",
+            # A class is a folder's name, so it may hold anything.
+            classes=repr(json.dumps(list(artifact.class_names))),
+            size=preprocessing.size,
+            channels=preprocessing.channels,
+            mean=list(preprocessing.mean),
+            std=list(preprocessing.std),
+            layout="1, size, size, channels" if last else "1, channels, size, size",
+            arranged=f"({normalized})[None]" if last else f"({normalized}).transpose(2, 0, 1)[None]",
+            run=Template(_ONNX if onnx else _TFLITE).substitute(file=file, dtype=dtype),
+        )

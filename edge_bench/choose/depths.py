@@ -61,8 +61,8 @@ def fit_depths(
         NotFittedError: too few files, or their depths do not tell the stacks apart.
     """
     archs = [one.arch for one in measured]
+    check_depths(space, archs, unit)
     seen = depth_table(space, archs, unit)
-    _check(space, seen, unit)
     latencies = np.array([one.latency_ms for one in measured])
     predictor = load_predictor(KIND)
     prices = np.linalg.lstsq(_with_base(seen), np.array([one.size_bytes for one in measured], float))[0]
@@ -86,6 +86,24 @@ def fit_depths(
         unit=unit,
         method=f"a base and a price for each layer, on {len(measured)} files, each left out in turn",
     )
+
+
+def check_depths(space: TransformerSpace, archs: Sequence[ArchConfig], unit: Unit) -> None:
+    """Raise `NotFittedError` where files of `archs` do not tell latency by depth, and what would."""
+    names = [_column(stack) for stack in _stacks(space, unit)]
+    unknown = 1 + len(names)
+    what = "steps" if unit == "step" else "networks"
+    if len(archs) <= unknown:
+        raise NotFittedError(
+            f"{len(archs)} depths of {what} of '{space.name}' were measured; {unknown + 1} are needed",
+            hint="edge-bench export RUN:d1 RUN:d2 … writes files of other depths",
+        )
+    if np.linalg.matrix_rank(_with_base(depth_table(space, archs, unit))) < unknown:
+        raise NotFittedError(
+            f"the depths of {what} of '{space.name}' that were measured do not tell "
+            f"{' and '.join(names)} apart",
+            hint="export depths that differ in one stack alone, such as RUN:d2/1 and RUN:d2/2",
+        )
 
 
 def depth_table(space: TransformerSpace, archs: Sequence[ArchConfig], unit: Unit) -> FeatureTable:
@@ -161,19 +179,3 @@ def _macs_table(space: TransformerSpace, archs: Sequence[ArchConfig], unit: Unit
             for arch in archs
         ]
     )
-
-
-def _check(space: TransformerSpace, seen: FeatureTable, unit: Unit) -> None:
-    unknown = 1 + len(seen.names)
-    what = "steps" if unit == "step" else "networks"
-    if len(seen) <= unknown:
-        raise NotFittedError(
-            f"{len(seen)} depths of {what} of '{space.name}' were measured; {unknown + 1} are needed",
-            hint="edge-bench export RUN:d1 RUN:d2 … writes files of other depths",
-        )
-    if np.linalg.matrix_rank(_with_base(seen)) < unknown:
-        raise NotFittedError(
-            f"the depths of {what} of '{space.name}' that were measured do not tell "
-            f"{' and '.join(seen.names)} apart",
-            hint="export depths that differ in one stack alone, such as RUN:d2/1 and RUN:d2/2",
-        )

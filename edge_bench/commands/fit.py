@@ -23,6 +23,7 @@ from edge_bench.choose.fitting import DEFAULT, fit_predictor
 from edge_bench.choose.predictors import FeatureTable
 from edge_bench.choose.table_fitting import Parted
 from edge_bench.commands import Command, Context, Outcome, table
+from edge_bench.commands._fit_depths import fit_text_depths, text_subnets
 from edge_bench.commands._fit_few_shot import add_few_shot_arguments, fit_few_shot
 from edge_bench.commands._fit_tables import (
     add_table_arguments,
@@ -54,8 +55,9 @@ class Fit(Command):
     straight from the architecture and measured in turns. Accuracy is that of a trained run's subnets on
     the selection split, each with batch-norm statistics of its own; which ones are measured is chosen
     as it goes, and what was measured is kept in the run's folder. Either way a part is never shown to
-    the predictor and tells its error. With --from few networks are measured, on any device of one's own,
-    chosen for what predictors of other devices leave uncertain.
+    the predictor and tells its error. Of a text model the files of a few depths tell those of all: those
+    that are exported and have no result yet are measured. With --from few networks are measured, on any
+    device of one's own, chosen for what predictors of other devices leave uncertain.
     """
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -89,6 +91,8 @@ class Fit(Command):
             return _fit_accuracy(options, context)
         if options.from_table:
             return fit_from_table(options, context)
+        if subnets := text_subnets(options.run, context):
+            return fit_text_depths(options, subnets, context)
         if options.sources or options.samples is not None:
             return fit_few_shot(options, context)
         return _fit_latency(options, context)

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from edge_bench.text.tokenizer import BEGIN, END, Tokenizer
-from edge_bench.text.vocabularies.characters import Characters
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_bench.choose.snippets import Picked, run_script
 from edge_bench.records import Artifact, Subnet
+from edge_bench.text.tokenizer import BEGIN, END, Tokenizer
+from edge_bench.text.vocabularies.characters import Characters
 
 LETTERS = "abcdefgh "
 TOKENS = 4 + len(LETTERS)

@@ -127,7 +127,8 @@ class Bench(Command):
             "--accuracy",
             metavar="DATA",
             help="also measure the file's accuracy on the test split of labelled data: a kind such as "
-            "digits, kind:FOLDER, or a folder of one folder of images a class",
+            "digits, kind:FOLDER, or a folder of one folder of images a class; of a text model its own "
+            "metric, on files like those it learned from",
         )
         add_arguments(parser)
 

@@ -12,6 +12,9 @@ from edge_bench.commands import Command, Context, Outcome
 from edge_bench.errors import ConfigError
 
 DATA = "edge_bench.data"
+# The kind of a folder that shows none, and those that a text file's ending shows.
+FOLDER = "folder"
+TEXT_KINDS = {".tsv": "labelled_text", ".csv": "labelled_text", ".txt": "running_text"}
 
 
 class Train(Command):
@@ -69,22 +72,36 @@ def data_table(given: str) -> dict[str, Any]:
     """Return the `[data]` table that `--data` means: a kind, `kind:path`, or a path whose kind shows.
 
     Raises:
-        ConfigError: neither a kind of data nor a folder.
+        ConfigError: neither a kind of data, nor a folder, nor a text file of a known ending.
     """
     path = Path(given).expanduser()
     kinds = variants.names(DATA)
     kind, _, place = given.partition(":")
     if kind in kinds and place:
         return {"kind": kind, "path": str(Path(place).expanduser().absolute())}
-    if path.is_dir():
-        parquet = any(path.glob("*.parquet"))
-        return {"kind": "cifar10" if parquet else "folder", "path": str(path.absolute())}
+    if (shown := _kind_of(path)) is not None:
+        return {"kind": shown, "path": str(path.absolute())}
     if given in kinds:
         return {"kind": given}
     raise ConfigError(
         f"'{given}' is neither a folder nor a kind of data ({', '.join(kinds)})",
-        hint="name a folder that holds one sub-folder of images a class",
+        hint="name a folder that holds one sub-folder of images a class, or a .tsv, .csv or .txt file",
     )
+
+
+def _kind_of(path: Path) -> str | None:
+    """Return the kind of data that a file or folder shows by the names in it; None of any other file."""
+    if path.is_dir():
+        inside = {one.name.removesuffix(".gz") for one in path.iterdir()}
+        if any(name.endswith(".parquet") for name in inside):
+            return "cifar10"
+        if inside >= {"train.en", "train.de"}:
+            return "parallel_text"
+        known = (kind for ending, kind in TEXT_KINDS.items() if f"train{ending}" in inside)
+        return next(known, FOLDER)
+    if path.is_file():
+        return TEXT_KINDS.get(Path(path.name.removesuffix(".gz")).suffix.lower())
+    return None
 
 
 def _told(document: dict[str, Any]) -> str:

@@ -216,6 +216,12 @@ def _layout(artifact: Artifact, seeing: Seeing) -> ImageLayout:
         )
     [given] = artifact.inputs
     wanted = None if seeing.layout is None else LAYOUTS[seeing.layout]
+    if np.dtype(given.dtype).kind in "iu" and len(given.shape) == 2:
+        raise InvalidModel(
+            f"'{artifact.name}' takes whole numbers, such as the tokens of a text; how a text becomes them "
+            "is known of models that edge-bench exported",
+            hint="its latency can be measured all the same, without labelled data",
+        )
     layout = image_layout(given, format=artifact.format, channels_last=wanted)
     if layout is None:
         shape = ["any" if side is None else side for side in given.shape]

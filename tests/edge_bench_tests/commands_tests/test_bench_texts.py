@@ -147,3 +147,73 @@ def test_a_stored_baseline_of_another_length_is_refused(
         "0.1",
     )
     assert "was run on tokens of [1, 8], not of [1, 16]" in said
+
+
+def pairs(folder: Path) -> Path:
+    for split in ("train", "val", "test"):
+        for language in ("en", "de"):
+            (folder / f"{split}.{language}").write_text("a b c d\ng f e d c\n", encoding="utf-8")
+    return folder
+
+
+def test_the_quality_of_a_text_model_is_that_of_both_its_files(
+    store_texts: Stored, capsys: pytest.CaptureFixture[str], tmp_path: Path, home: Home
+) -> None:
+    store_texts("translation", length=16)
+    data = tmp_path / "texts"
+    data.mkdir()
+    network, step = benched(capsys, "encoder", "--accuracy", str(pairs(data)))["results"]
+    (metric,) = network["metrics"]
+    assert (metric["name"], metric["split"], metric["examples"]) == ("bleu", "test", 2)
+    assert metric["value"] == pytest.approx(100)
+    assert network["notes"] == [
+        "100.0 BLEU, of 2 test examples of parallel_text texts: texts of up to 16 tokens"
+    ]
+    assert step["metrics"] == []
+    assert step["notes"] == ["its quality is that of 'encoder', which it belongs to"]
+    assert main(["bench", "encoder", "--accuracy", str(data), "--max-seconds", "0.1", "--quiet"]) == 0
+    assert "100.0 BLEU" in capsys.readouterr().out
+
+
+def test_perplexity_is_told_of_a_text_file_and_by_its_tokens(
+    store_texts: Stored, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    store_texts("language_modelling")
+    file = tmp_path / "some.txt"
+    file.write_text("abc gag fed bad cab e " * 10, encoding="utf-8")
+    result, _ = benched(capsys, "language_model", "--accuracy", str(file))["results"]
+    (metric,) = result["metrics"]
+    assert (metric["name"], metric["higher_is_better"]) == ("perplexity", False)
+    assert f", of {metric['examples']} test tokens of running_text some.txt" in result["notes"][0]
+
+
+def test_texts_are_read_as_those_that_the_model_learned_from(
+    store_texts: Stored, capsys: pytest.CaptureFixture[str], tmp_path: Path, home: Home
+) -> None:
+    (artifact,) = store_texts("text_classification")
+    own = {"kind": "labelled_text", "path": "gone", "text_column": 1, "label_column": 0}
+    with ResultStore(home.store_url) as store:
+        store.add(replace(artifact, data=own))
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"{split}.tsv").write_text("bad\tabc\ngood\tgag\n", encoding="utf-8")
+    (result,) = benched(capsys, "classifier", "--accuracy", str(tmp_path))["results"]
+    assert result["metrics"][0]["examples"] == 2
+
+
+def test_what_says_how_images_are_seen_says_nothing_to_texts(
+    store_texts: Stored, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    store_texts("text_classification")
+    said = refused(capsys, "bench", "classifier", "--accuracy", str(tmp_path), "--mean", "0.5")
+    assert "are for images; 'classifier' takes texts" in said
+
+
+def test_the_quality_of_a_strangers_text_model_is_not_guessed_at(
+    text_onnx: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("edge_bench.data.digits")
+    for words in (["bench", "--accuracy", "digits"], ["import", "--data", "digits"]):
+        assert main([words[0], str(text_onnx("classifier")), *words[1:], "--quiet"]) == 6
+        assert (
+            "how a text becomes them is known of models that edge-bench exported" in capsys.readouterr().err
+        )

@@ -40,10 +40,19 @@ UNTOLD = Feeding()
 
 
 def feeding_of(artifact: Artifact | None, length: int | None = None) -> Feeding:
-    """Return what the record of a file tells of its inputs; a `length` that is asked for goes before."""
+    """Return what the record of a file tells of its inputs; a `length` that is asked for goes before.
+
+    Raises:
+        ConfigError: the model was made for shorter texts.
+    """
     text = artifact.text if artifact else None
-    if text is None:
+    if artifact is None or text is None:
         return Feeding(length=length)
+    if length is not None and length > text.length:
+        raise ConfigError(
+            f"'{artifact.name}' takes texts of up to {text.length} tokens, not of {length}",
+            hint=f"--length {text.length}, or less",
+        )
     return Feeding(length=length or text.length, vocabulary=text.vocabulary, pad=text.pad)
 
 

@@ -110,9 +110,9 @@ def _speed_of_text(chosen: Candidate, of: Generation, span: str, how: str) -> st
     once = f"{of.network_ms:.4g} ms for the source and " if of.network_ms else ""
     known = {
         "measured": "measured",
-        "imported": f"reported by {chosen.origin}",
-        "predicted": "**predicted**",
-    }
+        "imported": f"reported by {chosen.origin}, **not measured** by edge-bench,",
+        "predicted": "**predicted**, not measured,",
+    }[chosen.source]
     told = f" Mind: it lies {chosen.warning}." if chosen.warning else ""
     told += f" Verdict: {chosen.verdict}." if chosen.verdict else ""
     return (
@@ -208,9 +208,7 @@ def _origin(artifact: Artifact, subnet: Subnet | None) -> str:
 def _layers(space: TransformerSpace, arch: ArchConfig) -> str:
     """Say which layers are left of those that were trained."""
     kept = space.kept(arch).items()
-    told = [
-        f"{', '.join(map(str, own))} of the {space.layers[stack]} {stack} layers" for stack, own in kept
-    ]
+    told = [f"{', '.join(map(str, own))} of {space.layers[stack]} {stack} layers" for stack, own in kept]
     return f"- Layers kept, counted from 0: {'; '.join(told)}."
 
 

@@ -137,8 +137,8 @@ def _reasons(
     span = f"{chosen.latency_low_ms:.4g} to {chosen.latency_high_ms:.4g} ms"
     if chosen.source == "measured":
         reasons.append(
-            f"Its median latency of {chosen.latency_ms:.4g} ms ({span}) was measured here with "
-            f"{chosen.runtime}; the measurement was {chosen.verdict}."
+            f"Its {'median ' * (chosen.generation is None)}latency of {chosen.latency_ms:.4g} ms ({span}) "
+            f"was measured here with {chosen.runtime}; the measurement was {chosen.verdict}."
         )
     elif chosen.source == "imported":
         reasons.append(
@@ -193,6 +193,11 @@ def _room(chosen: Candidate, budget: Budget) -> list[str]:
             f"Its peak memory of {chosen.peak_memory_mb:.4g} MB is predicted, not measured: "
             f"{low:.4g} to {high:.4g} MB{doubt}"
             + (f"; {chosen.memory_warning}." if chosen.memory_warning else ".")
+        )
+    elif chosen.generation is not None and chosen.generation.network_ms:
+        told.append(
+            f"Its peak memory of {chosen.peak_memory_mb:.4g} MB is that of two processes, one a file: "
+            "one that runs both takes less."
         )
     return told
 

@@ -6,7 +6,10 @@ from string import Template
 
 from edge_bench.choose.snippets import TOKENIZER, Picked
 
-_HEAD = Template('''"""$does   (pip install numpy tokenizers $runtime)"""
+_HEAD = Template('''"""$does
+
+pip install numpy tokenizers $runtime
+"""
 
 $imports
 

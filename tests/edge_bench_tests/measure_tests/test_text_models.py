@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edge_bench.errors import ConfigError, InvalidModel
+from edge_bench.measure.footprint import footprint
 from edge_bench.measure.inputs import Feeding, quantized, random_feeds
 from edge_bench.measure.sandbox import describe, predict, run
 from edge_bench.records import TensorSpec
@@ -116,3 +117,35 @@ def test_a_step_of_any_batch_states_its_five_inputs(runtime: str, text_onnx: Mak
         "source": (None, None),
     }
     assert [one.name for one in outputs] == ["logits", "new_cache"]
+
+
+def test_activations_are_told_where_shapes_follow_from_the_texts_length(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
+    constants = {
+        "zero": np.array(0),
+        "one": np.array(1),
+        "table": np.zeros((64, 4), np.float32),
+    }
+    graph = helper.make_graph(
+        [
+            helper.make_node("Shape", ["tokens"], ["sides"]),
+            helper.make_node("Gather", ["sides", "one"], ["length"]),
+            # Of what a range holds onnx tells nothing before it is run.
+            helper.make_node("Range", ["zero", "length", "one"], ["places"]),
+            helper.make_node("Gather", ["table", "places"], ["placed"]),
+            helper.make_node("Gather", ["table", "tokens"], ["rows"]),
+            helper.make_node("Add", ["rows", "placed"], ["logits"]),
+        ],
+        "placed",
+        [helper.make_tensor_value_info("tokens", TensorProto.INT64, ["batch", "length"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "length", 4])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    file = tmp_path / "placed.onnx"
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(file))
+    told = footprint(file, feeding=Feeding(length=10))
+    # Held at once: tokens (80 bytes), places (80) until they are looked up, then both lookups (160 each).
+    assert told is not None and told.activations_bytes == 80 + 160 + 160

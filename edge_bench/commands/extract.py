@@ -59,7 +59,7 @@ class Extract(Command):
         )
 
     def run(self, options: argparse.Namespace, context: Context) -> Outcome:
-        from supernet.extraction import extract_arch, extract_depth, extract_front
+        from supernet.extraction import depths_of, extract_arch, extract_depth, extract_front
         from supernet.progress import shown
         from supernet.run import find_run, read_record
 
@@ -89,7 +89,9 @@ class Extract(Command):
                 for arch in context.track(unique, description="cut", total=len(unique))
             ]
         else:
-            judged = options.screen + 2
+            space = read_record(folder).search_space
+            # Of a transformer its depths are judged, and no others.
+            judged = len(depths_of(space)) if isinstance(space, TransformerSpace) else options.screen + 2
             with shown(
                 f"extract {folder.name}",
                 done=0,

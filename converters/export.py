@@ -12,17 +12,18 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch.export import ExportedProgram
 
 from converters import FORMATS, PRECISIONS
-from converters.chatter import silenced
+from converters.classes import check_classes
 from converters.formats import Converter
 from converters.parity import compared, logits_of
+from converters.programs import load_program
+from converters.text_export import export_text
 from edge_bench import variants
 from edge_bench.data import open_images, prepare
 from edge_bench.documents import canonical_json
-from edge_bench.errors import ConfigError, ConversionError, DataError
+from edge_bench.errors import ConfigError
 from edge_bench.files import Home, atomic_path, sha256_of
 from edge_bench.measure.quality import accuracy
 from edge_bench.measure.sandbox import describe, predict
@@ -41,32 +42,46 @@ def export_subnet(
     format: str,
     precision: str = "fp32",
     data: Mapping[str, Any] | None = None,
-) -> Artifact:
-    """Write `subnet` as a file under the home folder and return its record, metrics included.
+) -> tuple[Artifact, ...]:
+    """Write `subnet` as files under the home folder; return the record of its network, metrics included,
+    and then that of its step where it generates text.
 
-    The file appears only when it answers as the network does (fp32; for int8 the difference is
-    reported) and has run on every example of the selection and the test split, one at a time.
+    Files appear only when they answer as the network does (fp32; for int8 the difference is reported)
+    and have run on every example of the selection and the test split, one at a time.
 
     Args:
-        subnet: the network; its program is read from `home`.
-        home: where the program lies and the file goes, `artifacts/<subnet id>/`.
+        subnet: the network; its programs are read from `home`.
+        home: where the programs lie and the files go, `artifacts/<subnet id>/`.
         format: a file of `converters/formats`.
-        precision: "fp32", or "int8" with ranges from images of the training split.
+        precision: "fp32", or "int8": of images with ranges from the training split, of text the weights.
         data: the `[data]` table to calibrate and measure on; None takes the one it was trained on.
 
     Raises:
-        UnknownVariant, ConfigError: no such format, or a precision other than those two.
-        ConversionError: the program is missing or another, or cannot be converted.
-        ParityError: the file answers otherwise than the network.
-        DataError, StoreError: the examples cannot be read, the file cannot be written.
+        UnknownVariant, ConfigError: no such format, a precision other than those two, or data of
+            another task.
+        ConversionError: a program or tokenizer is missing or another, or cannot be converted.
+        ParityError: a file answers otherwise than the network.
+        DataError, StoreError: the examples cannot be read, a file cannot be written.
     """
     converter = variants.load(Converter, FORMATS, format)()
     if precision not in PRECISIONS:
         raise ConfigError(f"unknown precision '{precision}'. Known: {', '.join(PRECISIONS)}.")
-    examples = _examples(canonical_json(data or subnet.data), subnet.preprocessing, subnet.class_names)
-    program = _program(subnet, home)
-    identity = f"{subnet.id}-{format}-{precision}"
-    target = home.artifacts / subnet.id / f"{subnet.id}-{precision}.{format}"
+    table = data or subnet.data
+    if subnet.text is not None:
+        return export_text(
+            subnet, subnet.text, home=home, converter=converter, precision=precision, data=table
+        )
+    return (_export_image(subnet, home=home, converter=converter, precision=precision, data=table),)
+
+
+def _export_image(
+    subnet: Subnet, *, home: Home, converter: Converter, precision: str, data: Mapping[str, Any]
+) -> Artifact:
+    assert subnet.preprocessing is not None
+    examples = _examples(canonical_json(data), subnet.preprocessing, subnet.class_names)
+    program = load_program(subnet, home)
+    identity = f"{subnet.id}-{converter.format}-{precision}"
+    target = home.artifacts / subnet.id / f"{subnet.id}-{precision}.{converter.format}"
     with atomic_path(target) as temporary:
         if precision == "fp32":
             converter.convert(program, temporary)
@@ -93,7 +108,7 @@ def export_subnet(
         id=identity,
         name=identity,
         subnet=subnet.id,
-        format=cast(Format, format),
+        format=cast(Format, converter.format),
         precision=cast(Precision, precision),
         file=home.relative(target),
         digest=sha256_of(target),
@@ -139,29 +154,10 @@ def _examples(data: str, preprocessing: Preprocessing, class_names: tuple[str, .
     splits: tuple[Split, Split] = ("selection", "test")
     for split in splits:
         images = source.load(split, size=preprocessing.size)
-        if images.class_names != class_names:
-            raise DataError(
-                f"the data has the classes {_told(images.class_names)}, the subnet {_told(class_names)}",
-                hint="name data with the classes that the subnet was trained on",
-            )
+        check_classes(images.class_names, class_names)
         inputs[split] = prepare(images.pixels, preprocessing)
         labels[split] = images.labels
     return _Examples(data=table, preprocessing=preprocessing, inputs=inputs, labels=labels)
-
-
-def _program(subnet: Subnet, home: Home) -> ExportedProgram:
-    path = home.absolute(subnet.program)
-    again = f"cut it again: edge-bench extract {subnet.run} --arch {subnet.arch.key}"
-    if not path.is_file():
-        raise ConversionError(f"the program of subnet '{subnet.id}' is not at '{path}'", hint=again)
-    if sha256_of(path) != subnet.digest:
-        raise ConversionError(f"'{path}' is not the file that was saved for '{subnet.id}'", hint=again)
-    with silenced():
-        return torch.export.load(path)
-
-
-def _told(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def _quantize(converter: Converter, program: ExportedProgram, target: Path, examples: _Examples) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy.typing as npt
 import torch
 from torch.export import ExportedProgram
 
+from converters.answering import Arrays, answers
+from converters.programs import Named
 from edge_bench.errors import ParityError
 from edge_bench.measure.sandbox import predict
 from edge_bench.records import Parity
@@ -19,6 +22,7 @@ Floats = npt.NDArray[np.float32]
 BATCH = 8
 EXAMPLES_IN_BATCHES = 5 * BATCH + 3
 _CHUNK = 64
+HINT = "an operator was converted wrongly: take another format, and report the subnet's arch"
 
 
 def logits_of(program: ExportedProgram, inputs: Floats) -> Floats:
@@ -61,11 +65,53 @@ def compared(
     worst = 0.0
     for batch, given in ((1, alone), (BATCH, batched)):
         error = float(np.abs(given - expected[: len(given)]).max())
-        if not np.isfinite(error) or (tolerance is not None and error > tolerance):
-            raise ParityError(
-                f"'{file.suffix[1:]}' differs from the network by {error:.3g} in a logit at batch {batch}; "
-                f"at most {tolerance or float('inf'):.3g} is allowed",
-                hint="an operator was converted wrongly: take another format, and report the subnet's arch",
-            )
+        _check(error, file, where=f"a logit at batch {batch}", tolerance=tolerance)
         worst = max(worst, error)
     return Parity(max_abs_error=worst, tolerance=tolerance, batch_sizes=(1, BATCH), examples=len(inputs))
+
+
+def compared_by_name(
+    file: Path,
+    cases: Mapping[int, Sequence[Arrays]],
+    program: Named,
+    *,
+    runtime: str,
+    tolerance: float | None,
+) -> Parity:
+    """Return the largest absolute difference between a file's outputs and a program's, of any shapes.
+
+    Args:
+        file: the exported file.
+        cases: by how many examples they hold at once, inputs by name; they may differ in shape.
+        program: what the file was made of.
+        runtime: what runs the file, in the sandbox.
+        tolerance: the largest difference allowed; None only reports it, as for int8.
+
+    Raises:
+        ParityError: an output differs by more than `tolerance`, is no number, or of another shape.
+        InvalidModel, ModelCrashed: the runtime refuses the file, or died of it.
+    """
+    worst = 0.0
+    for batch, feeds in cases.items():
+        for given, answered in zip(feeds, answers(file, feeds, runtime=runtime), strict=True):
+            for name, expected in program.answers(given).items():
+                if name not in answered or answered[name].shape != expected.shape:
+                    raise ParityError(
+                        f"'{file.suffix[1:]}' does not answer '{name}' of shape {expected.shape} at "
+                        f"batch {batch}",
+                        hint=HINT,
+                    )
+                error = float(np.abs(answered[name] - expected).max())
+                _check(error, file, where=f"'{name}' at batch {batch}", tolerance=tolerance)
+                worst = max(worst, error)
+    examples = sum(batch * len(feeds) for batch, feeds in cases.items())
+    return Parity(max_abs_error=worst, tolerance=tolerance, batch_sizes=tuple(cases), examples=examples)
+
+
+def _check(error: float, file: Path, *, where: str, tolerance: float | None) -> None:
+    if not np.isfinite(error) or (tolerance is not None and error > tolerance):
+        raise ParityError(
+            f"'{file.suffix[1:]}' differs from the network by {error:.3g} in {where}; "
+            f"at most {tolerance or float('inf'):.3g} is allowed",
+            hint=HINT,
+        )

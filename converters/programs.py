@@ -13,6 +13,11 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as trees
 
+from converters.chatter import silenced
+from edge_bench.errors import ConversionError
+from edge_bench.files import Home, sha256_of
+from edge_bench.records import Subnet
+
 IMAGE, LOGITS, MEMORY, NEW_CACHE = "image", "logits", "memory", "new_cache"
 BATCH, LENGTH, ROOM = "batch", "length", "room"
 
@@ -65,6 +70,32 @@ class Signature:
     def takes_image(self) -> bool:
         """Whether the one input is an image."""
         return [one.name for one in self.inputs] == [IMAGE]
+
+
+def load_program(subnet: Subnet, home: Home, *, step: bool = False) -> ExportedProgram:
+    """Return a subnet's program, or that of its step.
+
+    Raises:
+        ConversionError: the file is missing, or not the one that was saved.
+    """
+    stored = subnet.step if step else subnet
+    assert stored is not None
+    path = home.absolute(stored.program)
+    if not path.is_file():
+        raise ConversionError(
+            f"the program of subnet '{subnet.id}' is not at '{path}'", hint=cut_again(subnet)
+        )
+    if sha256_of(path) != stored.digest:
+        raise ConversionError(
+            f"'{path}' is not the file that was saved for '{subnet.id}'", hint=cut_again(subnet)
+        )
+    with silenced():
+        return torch.export.load(path)
+
+
+def cut_again(subnet: Subnet) -> str:
+    """Return the hint for what was saved of a subnet and is not there any more."""
+    return f"cut it again: edge-bench extract {subnet.run} --arch {subnet.arch.key}"
 
 
 def signature_of(program: ExportedProgram) -> Signature:

@@ -13,7 +13,7 @@ from edge_bench.commands import Command, Context, Outcome, table
 from edge_bench.commands.extract import ARCH_HELP, arch_of
 from edge_bench.commands.train import data_table
 from edge_bench.errors import ConfigError, EdgeBenchError, StoreError, did_you_mean
-from edge_bench.files import sha256_of
+from edge_bench.files import Home, sha256_of
 from edge_bench.records import Artifact, Metric, Subnet
 
 
@@ -70,21 +70,18 @@ def export_subnets(
 ) -> tuple[list[Artifact], dict[str, EdgeBenchError]]:
     """Export every subnet in every format and precision; return artifacts and what failed, by id.
 
-    Each artifact is stored as soon as it is there. Those that are stored and whole are returned as
-    they are, unless `force`.
+    Artifacts are stored as soon as they are there, a network's and its step's together and in this
+    order. Those that are stored and whole are returned as they are, unless `force`.
 
     Raises:
         StoreError: the disk refuses; the others would fail as well.
     """
-
-    def whole(artifact: Artifact) -> bool:
-        return _is_whole(context.home.absolute(artifact.file), artifact.digest)
-
     with context.store() as store:
-        known = {artifact.id: artifact for artifact in store.artifacts()}
         jobs = [(one, form, precision) for one in subnets for form in formats for precision in precisions]
         kept = {f"{one.id}-{form}-{precision}": (one, form, precision) for one, form, precision in jobs}
-        ready = {} if force else {key: known[key] for key in kept if key in known and whole(known[key])}
+        stored = {} if force else {artifact.id: artifact for artifact in store.artifacts()}
+        sets = {key: _whole_set(key, one, stored, context.home) for key, (one, _, _) in kept.items()}
+        ready = {key: found for key, found in sets.items() if found}
         missing = [key for key in kept if key not in ready]
         failures: dict[str, EdgeBenchError] = {}
         if missing:
@@ -93,7 +90,7 @@ def export_subnets(
             for key in context.track(missing, description="export", total=len(missing)):
                 subnet, form, precision = kept[key]
                 try:
-                    artifact = export_subnet(
+                    made = export_subnet(
                         subnet, home=context.home, format=form, precision=precision, data=data
                     )
                 except StoreError:
@@ -101,9 +98,26 @@ def export_subnets(
                 except EdgeBenchError as error:
                     failures[key] = error
                     continue
-                store.add(artifact)
-                ready[key] = artifact
-    return [ready[key] for key in kept if key in ready], failures
+                store.add(*made)
+                ready[key] = made
+    return [artifact for key in kept for artifact in ready.get(key, ())], failures
+
+
+def _whole_set(
+    key: str, subnet: Subnet, stored: Mapping[str, Artifact], home: Home
+) -> tuple[Artifact, ...]:
+    """Return the file `key` of a subnet and its step's, if they and the tokenizer are whole; else none."""
+    steps = [one for one in stored.values() if one.step_of == key]
+    found = (stored[key], *steps) if key in stored else ()
+
+    def whole(artifact: Artifact) -> bool:
+        text = artifact.text
+        return _is_whole(home.absolute(artifact.file), artifact.digest) and (
+            text is None or _is_whole(home.absolute(text.tokenizer), text.digest)
+        )
+
+    complete = len(found) == (2 if subnet.step else 1) and all(whole(one) for one in found)
+    return found if complete else ()
 
 
 def chosen(text: str, *, known: Iterable[str], what: str) -> list[str]:

@@ -270,7 +270,7 @@ class _Asked:
         artifacts, failures = export_subnets(context, subnets, formats=[form], precisions=["fp32"])
         if failures:
             raise next(iter(failures.values()))
-        by_subnet = {artifact.subnet: artifact for artifact in artifacts}
+        by_subnet = {artifact.subnet: artifact for artifact in artifacts if artifact.step_of is None}
         results = self._benchmarked(artifacts, context)
         accuracies = open_accuracy_predictor(self.accuracy, self.encoding.space).predict(rows)
         costs = {name: cost(rows) for name, cost in self.tables.items()}

@@ -76,7 +76,7 @@ def digits(trained: tuple[Path, Home], tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_the_record_tells_of_the_file(home: Home, subnet: Subnet, precision: str) -> None:
-    artifact = export_subnet(subnet, home=home, format="onnx", precision=precision)
+    (artifact,) = export_subnet(subnet, home=home, format="onnx", precision=precision)
     file = home.absolute(artifact.file)
     assert sha256_of(file) == artifact.digest and file.stat().st_size == artifact.size_bytes
     assert artifact.metric("test") == accuracy_of(file, subnet)
@@ -91,7 +91,7 @@ def test_the_accuracy_told_is_that_of_the_file_and_not_of_the_network(
     monkeypatch.setattr(
         Onnx, "quantize", lambda self, source, target, _: write_onnx(digits.space, digits.arch, target)
     )
-    artifact = export_subnet(digits, home=home, format="onnx", precision="int8")
+    (artifact,) = export_subnet(digits, home=home, format="onnx", precision="int8")
     assert artifact.metric("test") == accuracy_of(home.absolute(artifact.file), digits)
     for split in ("selection", "test"):
         before, after = digits.metric(split), artifact.metric(split)
@@ -127,7 +127,7 @@ def test_a_file_that_answers_otherwise_is_not_left_behind(
 
 @pytest.mark.parametrize("format", ["onnx", "tflite"])
 def test_int8_keeps_the_accuracy_of_a_trained_network(home: Home, digits: Subnet, format: str) -> None:
-    artifact = export_subnet(digits, home=home, format=format, precision="int8")
+    (artifact,) = export_subnet(digits, home=home, format=format, precision="int8")
     for split in ("selection", "test"):
         before, after = digits.metric(split), artifact.metric(split)
         # Far above chance, which is 0.1, so that there is something to lose.

@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard.frames import budget_stops, is_share, matching
+from dashboard.frames import budget_stops, matching
 from dashboard.stored import Stored, escaped, stored
 from edge_bench.files import Home
+from edge_bench.records.quality import is_share, metric_word
 
 ANY = "any"
 
@@ -48,7 +49,9 @@ def budget_control(frame: pd.DataFrame) -> float | None:
     low, high = float(frame["latency_ms"].min()), float(frame["latency_ms"].max())
     options = [*(f"{stop:g}" for stop in budget_stops(low, high)), ANY]
     chosen = st.select_slider(
-        "Latency budget (median, ms)",
+        "Latency budget (of a text, ms)"
+        if frame["generated"].notna().any()
+        else "Latency budget (median, ms)",
         options,
         value=ANY,
         key="budget",
@@ -61,19 +64,26 @@ def column_config(frame: pd.DataFrame) -> dict[str, Any]:
     """Return how the columns of `frames.table` are headed and written; of all rows one metric."""
     number = st.column_config.NumberColumn
     name = str(frame["metric_name"].iloc[0])
+    word = metric_word(name)
     quality = "%.2f %%" if is_share(name) else "%.4g"
-    unit, change = ("points", "%+.2f") if is_share(name) else (name, "%+.3g")
+    unit, change = ("points", "%+.2f") if is_share(name) else (word, "%+.3g")
+    higher = bool(frame["higher_is_better"].iloc[0])
+    better = "more is better" if higher else "less is better"
+    gain = f"Δ {unit}" if higher else f"gain, {unit}"
     return {
-        "metric": number(f"{name} (selection)", format=quality),
-        "test": number(f"{name} (test)", format=quality),
+        "metric": number(f"{word} (selection)", format=quality, help=better),
+        "test": number(f"{word} (test)", format=quality, help=better),
         "latency_ms": number("latency ms", format="%.4g"),
         "low_ms": number("from", format="%.4g", help="lower end of the latency's interval"),
         "high_ms": number("to", format="%.4g", help="upper end of the latency's interval"),
         "size_mb": number("size MB", format="%.3g"),
         "peak_memory_mb": number("peak MB", format="%.4g"),
         "mmacs": number("MMACs", format="%.4g"),
+        "layers": st.column_config.TextColumn(help="layers kept, of an encoder before those of a decoder"),
+        "length": number("tokens", help="of the longest text"),
+        "generated": number("generated", format="%.4g", help="tokens of the text that the latency is of"),
         "threads": number("threads"),
-        "gain": number(f"Δ {unit}", format=change, help="against the recommended one; more is better"),
+        "gain": number(gain, format=change, help="against the recommended one; more is better"),
         "extra_ms": number("Δ ms", format="%+.3g", help="against the recommended one; less is faster"),
         "front": st.column_config.CheckboxColumn("on front", help="no other is as good and as fast"),
         "fits": st.column_config.CheckboxColumn("in budget"),

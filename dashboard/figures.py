@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.frames import front, is_share, milliseconds, quality_text
+from dashboard.frames import front, milliseconds, named_quality
+from edge_bench.records.quality import is_share, metric_word, value_text
 
 COLOURS = {
     "ONNX fp32": "#1f77c9",
@@ -96,11 +97,18 @@ def symbol(precision: str) -> str:
 
 
 def ticks_1_2_5(low: float, high: float) -> list[float]:
-    """Return the ticks 1, 2, 5 × 10ⁿ from `low` to `high`; whole decades only where they are many."""
+    """Return the ticks 1, 2, 5 × 10ⁿ from `low` to `high`.
+
+    Where they are many, whole decades only; where they are fewer than three, 1.5, 3, 4 and 7 too.
+    """
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (1, 2, 5) if len(powers) <= 5 else (1,)
-    ticks = [float(f"{step * 10.0**power:.6g}") for power in powers for step in steps]
-    return [tick for tick in ticks if low <= tick <= high]
+
+    def ticks(*steps: float) -> list[float]:
+        every = [float(f"{step * 10.0**power:.6g}") for power in powers for step in steps]
+        return [tick for tick in every if low <= tick <= high]
+
+    usual = ticks(1, 2, 5) if len(powers) <= 5 else ticks(1)
+    return usual if len(usual) > 2 else ticks(1, 1.5, 2, 3, 4, 5, 7)
 
 
 def latency_range(frame: pd.DataFrame, budget_ms: float | None) -> tuple[float, float]:
@@ -166,7 +174,7 @@ def _lay_out(
             "tickmode": "array",
             "tickvals": ticks,
             "ticktext": [f"{tick:g}" for tick in ticks],
-            "title": {"text": "latency, median (ms, log scale)", "font": {"color": ink}},
+            "title": {"text": f"{_latency_of(frame)} (ms, log scale)", "font": {"color": ink}},
         },
         yaxis={
             **axis,
@@ -174,11 +182,15 @@ def _lay_out(
             "tickformat": ".1%" if is_share(name) else ".4~g",
             "automargin": True,
             "title": {
-                "text": f"{html.escape(name)} on selection data{better}",
+                "text": f"{html.escape(metric_word(name))} on selection data{better}",
                 "font": {"color": ink},
             },
         },
     )
+
+
+def _latency_of(frame: pd.DataFrame) -> str:
+    return "latency of a text" if frame["generated"].notna().any() else "latency, median"
 
 
 def _staircase(best: pd.DataFrame, figure: go.Figure, ink: str) -> go.Scatter:
@@ -243,8 +255,8 @@ def _hover(row: Any) -> str:
             if not row.threads
             else f"{row.threads} thread{'s' if row.threads > 1 else ''}"
         ),
-        f"{html.escape(name)} {quality_text(name, row.metric)} (selection)"
-        + ("" if math.isnan(row.test) else f", {quality_text(name, row.test)} (test)"),
+        f"{html.escape(named_quality(name, row.metric))} (selection)"
+        + ("" if math.isnan(row.test) else f", {html.escape(value_text(name, row.test))} (test)"),
         f"{milliseconds(row.latency_ms)} "
         + (
             f"imported: measured by {html.escape(row.origin)}, not here"
@@ -252,6 +264,10 @@ def _hover(row: Any) -> str:
             else f"{row.source} [{milliseconds(row.low_ms)} – {milliseconds(row.high_ms)}]"
         ),
     ]
+    if row.layers:
+        lines.append(f"layers {html.escape(row.layers)}")
+    if not math.isnan(row.generated):
+        lines.append(f"of a text of {row.generated:.4g} tokens")
     if not math.isnan(row.size_mb):
         lines.append(f"{row.size_mb:.3g} MB")
     if row.verdict and row.verdict != "clean":

@@ -16,16 +16,17 @@ import pandas as pd
 from edge_bench.choose.card import FORMATS
 from edge_bench.documents import digest
 from edge_bench.records import BenchmarkResult, Candidate, FittedPredictor, Metric
+from edge_bench.records.quality import is_share, metric_word, value_text
 
 COLUMNS = (
     "id name kind format precision runtime threads device metric test latency_ms low_ms high_ms"
     " size_mb peak_memory_mb mmacs source origin verdict warning artifact subnet task metric_name"
-    " higher_is_better"
+    " higher_is_better layers length generated"
 ).split()
 _TEXT = (
-    "id name kind format precision runtime device source origin verdict warning task metric_name".split()
-)
-_NUMBERS = "metric test latency_ms low_ms high_ms size_mb peak_memory_mb mmacs".split()
+    "id name kind format precision runtime device source origin verdict warning task metric_name layers"
+).split()
+_NUMBERS = "metric test latency_ms low_ms high_ms size_mb peak_memory_mb mmacs length generated".split()
 # Where on a decade a budget may be set: ten stops, near enough to evenly spaced on a log axis.
 _STOPS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 
@@ -43,7 +44,9 @@ def devices(results: Iterable[BenchmarkResult], predictors: Iterable[FittedPredi
 def candidate_frame(candidates: Iterable[Candidate]) -> pd.DataFrame:
     """Return one row a candidate, fastest first, in `COLUMNS`.
 
-    `task` says what the metric was measured on: only candidates of one task can be compared.
+    `task` says what the metric was measured on: only candidates of one task can be compared. Of text
+    models `layers` are those that are kept, `length` the tokens of the longest text, and `generated` those
+    of the text that the latency is of, where it is generated.
     """
     frame = pd.DataFrame([_row(candidate) for candidate in candidates], columns=COLUMNS)
     frame = frame.astype(dict.fromkeys(_TEXT, "object") | dict.fromkeys(_NUMBERS, "float64"))
@@ -131,14 +134,9 @@ def milliseconds(value: float) -> str:
     return f"{value:.{decimals}f} ms"
 
 
-def is_share(metric_name: str) -> bool:
-    """Say whether a metric is a fraction that people read as per cent."""
-    return "accuracy" in metric_name
-
-
-def quality_text(metric_name: str, value: float) -> str:
-    """Return a metric's value as people read it: a share in per cent, anything else as it is."""
-    return f"{100 * value:.2f} %" if is_share(metric_name) else f"{value:.4g}"
+def named_quality(metric_name: str, value: float) -> str:
+    """Return a metric's name and value as people read them: "accuracy 83.10 %", "BLEU 33.4"."""
+    return f"{metric_word(metric_name)} {value_text(metric_name, value)}"
 
 
 def quality_interval(metric: Metric) -> tuple[float, float] | None:
@@ -158,8 +156,8 @@ def table(rows: pd.DataFrame, best: pd.DataFrame, budget_ms: float | None) -> pd
     """
     shown = rows.assign(front=rows["id"].isin(best["id"]))
     names = (
-        "name kind metric test latency_ms low_ms high_ms source origin front size_mb peak_memory_mb mmacs"
-        " runtime threads verdict warning"
+        "name kind layers metric test latency_ms low_ms high_ms source origin front size_mb peak_memory_mb"
+        " mmacs length generated runtime threads verdict warning"
     ).split()
     if budget_ms is not None:
         shown["fits"] = shown["latency_ms"] <= budget_ms
@@ -178,7 +176,9 @@ def alternatives_table(others: pd.DataFrame, chosen: pd.Series[Any]) -> pd.DataF
         gain=scale * sign * (others["metric"] - chosen["metric"]),
         extra_ms=others["latency_ms"] - chosen["latency_ms"],
     )
-    names = "name kind metric gain test latency_ms extra_ms source size_mb peak_memory_mb warning".split()
+    names = (
+        "name kind layers metric gain test latency_ms extra_ms source size_mb peak_memory_mb warning"
+    ).split()
     return _readable(shown, names)
 
 
@@ -225,7 +225,10 @@ def _row(candidate: Candidate) -> dict[str, object]:
         "warning": candidate.warning,
         "artifact": candidate.artifact,
         "subnet": candidate.subnet,
-        "task": f"{candidate.data or 'other'}, {candidate.metric.name}",
+        "task": candidate.judged_by,
         "metric_name": candidate.metric.name,
         "higher_is_better": candidate.metric.higher_is_better,
+        "layers": candidate.layers,
+        "length": math.nan if candidate.length is None else candidate.length,
+        "generated": math.nan if candidate.generation is None else candidate.generation.tokens,
     }

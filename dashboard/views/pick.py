@@ -25,7 +25,6 @@ from dashboard.frames import (
     kind_of,
     milliseconds,
     quality_interval,
-    quality_text,
 )
 from dashboard.stored import Stored, candidates_of, escaped, frame_of
 from dashboard.views import View
@@ -36,6 +35,7 @@ from edge_bench.choose.snippets import TOKENIZER, Picked, run_script
 from edge_bench.errors import NoCandidate
 from edge_bench.files import Home
 from edge_bench.records import Artifact, Budget, Candidate, Metric
+from edge_bench.records.quality import metric_word, value_text
 
 PRESETS: dict[choosing.Preset, str] = {
     "accuracy": "the best quality within the budget",
@@ -138,11 +138,13 @@ def _recommended(
     with words:
         st.subheader(escaped(one.name), anchor=False)
         threads = f"{one.threads} thread{'s' if one.threads > 1 else ''}"
-        st.markdown(escaped(f"{kind_of(one.format, one.precision)}, {one.runtime}, {threads}"))
+        layers = f", layers {one.layers}" if one.layers else ""
+        st.markdown(escaped(f"{kind_of(one.format, one.precision)}, {one.runtime}, {threads}{layers}"))
         on_quality, on_latency = st.columns(2)
         _quality(on_quality, one.test_metric or one.metric)
         with on_latency:
-            st.metric(f"latency, {one.latency_is}", milliseconds(one.latency_ms))
+            of = "of a text" if one.generation else one.latency_is
+            st.metric(f"latency, {of}", milliseconds(one.latency_ms))
             st.caption(_whence(one))
         for doubt in _doubts(one, budget):
             st.warning(doubt)
@@ -179,10 +181,12 @@ def _doubts(one: Candidate, budget: Budget) -> Iterator[str]:
 
 
 def _quality(place: DeltaGenerator, metric: Metric) -> None:
-    place.metric(escaped(f"{metric.name}, {metric.split}"), quality_text(metric.name, metric.value))
+    place.metric(
+        escaped(f"{metric_word(metric.name)}, {metric.split}"), value_text(metric.name, metric.value)
+    )
     interval = quality_interval(metric)
     if interval is not None:
-        low, high = (quality_text(metric.name, end) for end in interval)
+        low, high = (value_text(metric.name, end) for end in interval)
         place.caption(f"{low} to {high} on {metric.examples:,} examples")
 
 

@@ -17,7 +17,7 @@ from dashboard.controls import (
     records_or_advice,
 )
 from dashboard.figures import DENSE, trade_off_figure
-from dashboard.frames import front, in_boxes, matching, milliseconds, quality_text, table, to_csv
+from dashboard.frames import front, in_boxes, matching, milliseconds, named_quality, table, to_csv
 from dashboard.stored import Stored, escaped, frame_of
 from dashboard.views import View
 from edge_bench.files import Home
@@ -89,11 +89,11 @@ def _summary(frame: pd.DataFrame, budget: float | None, device: str) -> None:
         st.markdown(f"{counted}. **None fits the budget**; the fastest needs {fastest}.")
         return
     best = front(fitting).iloc[-1]
-    quality = quality_text(best["metric_name"], best["metric"])
+    quality = named_quality(best["metric_name"], best["metric"])
     within = "" if budget is None else f", {len(fitting):,} within {budget:.4g} ms"
     st.markdown(
         f"{counted}{within}. Best{' of these' if within else ''}: **{escaped(best['name'])}**, "
-        f"{escaped(best['kind'])}, {quality} at {milliseconds(best['latency_ms'])} "
+        f"{escaped(best['kind'])}, {escaped(quality)} at {milliseconds(best['latency_ms'])} "
         f"({best['source']})."
     )
 

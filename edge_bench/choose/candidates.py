@@ -316,6 +316,7 @@ def _candidate(
         latency_is=timed.told_as,
         layers=arch_name(space, subnet.arch) if subnet and isinstance(space, TransformerSpace) else "",
         length=told.text.length if told.text else None,
+        vocabulary=told.text.vocabulary if told.text else None,
         **more,
     )
 

@@ -35,10 +35,10 @@ def pick(candidates: Sequence[Candidate], budget: Budget, *, preset: Preset = "a
     """
     if not candidates:
         raise NoCandidate("there is no candidate", hint="edge-bench quickstart fills the store")
-    kinds = sorted({f"{one.metric.name} on {one.data or 'other data'}" for one in candidates})
+    kinds = sorted({one.judged_by for one in candidates})
     if len(kinds) > 1:
         raise ConfigError(
-            f"the candidates cannot be compared: they are judged by {', '.join(kinds)}",
+            f"the candidates cannot be compared: they are judged by {' and '.join(kinds)}",
             hint="name the run or the data to choose among: --run, --data",
         )
     fitting = [one for one in candidates if budget.admits(one)]
@@ -171,8 +171,12 @@ def _generated(chosen: Candidate) -> list[str]:
     if of is None:
         return []
     tokens = f"{of.tokens:.4g} tokens at {of.token_ms:.4g} ms each, the mean of the selection split"
-    whole = f"{of.network_ms:.4g} ms for the source and {tokens}" if of.network_ms else tokens
-    return [f"Its latency is that of a whole text: {whole}. The bounds of both files are added up."]
+    if not of.network_ms:
+        return [f"Its latency is that of a whole text: {tokens}."]
+    return [
+        f"Its latency is that of a whole text: {of.network_ms:.4g} ms for the source and {tokens}. "
+        "The bounds of both files are added up."
+    ]
 
 
 def _room(chosen: Candidate, budget: Budget) -> list[str]:

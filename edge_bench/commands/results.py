@@ -25,7 +25,10 @@ from edge_bench.records import (
     Metric,
     Subnet,
     Survey,
+    TransformerSpace,
+    arch_name,
 )
+from edge_bench.records.quality import metric_word
 from edge_bench.store import Record, ResultStore, document_of, schema_of
 
 # Every warm latency, for Parquet; a spreadsheet has no use for it.
@@ -311,6 +314,8 @@ def _artifact_row(artifact: Artifact) -> Row:
         "id": artifact.id,
         "name": artifact.name,
         "subnet": artifact.subnet,
+        "task": artifact.task,
+        "step_of": artifact.step_of,
         "format": artifact.format,
         "precision": artifact.precision,
         "size_bytes": artifact.size_bytes,
@@ -333,6 +338,9 @@ def _subnet_row(subnet: Subnet) -> Row:
         "space": subnet.space.name,
         "resolution": subnet.arch.resolution,
         "blocks": len(subnet.arch.blocks),
+        "layers": arch_name(subnet.space, subnet.arch)
+        if isinstance(subnet.space, TransformerSpace)
+        else None,
         "params": subnet.params,
         "macs": subnet.macs,
         "sparsity": subnet.sparsity,
@@ -353,6 +361,7 @@ def _predictor_row(predictor: FittedPredictor) -> Row:
         "runtime": predictor.runtime,
         "threads": predictor.threads,
         "precision": predictor.precision,
+        "unit": predictor.unit,
         "space": predictor.space,
         "fitted_networks": predictor.fitted_networks,
         "held_out_networks": held_out.networks,
@@ -408,6 +417,7 @@ def _metric_columns(metric: Metric | None) -> Row:
     return {
         "metric": metric.name if metric else None,
         "metric_value": metric.value if metric else None,
+        "metric_higher_is_better": metric.higher_is_better if metric else None,
         "metric_split": metric.split if metric else None,
         "metric_examples": metric.examples if metric else None,
     }
@@ -421,7 +431,8 @@ def _listed(kind: Kind, rows: Sequence[Row], device: str | None) -> Outcome:
     several = len({row.get("device") for row in rows}) > 1 and kind == "result"
     shown = [_shown(row) for row in rows]
     told = any(row.get("how") for row in shown)
-    columns = COLUMNS[kind].split() + ["how"] * told + ["device"] * several
+    of_text = any(row.get("layers") for row in shown)
+    columns = COLUMNS[kind].split() + ["layers"] * of_text + ["how"] * told + ["device"] * several
     return Outcome(document=document, text=table(shown, columns=columns))
 
 
@@ -433,7 +444,7 @@ def _shown(row: Row) -> Row:
     """Return a row with the columns that only the table has, several values in one."""
     shown = dict(row)
     if row.get("metric"):
-        shown["metric"] = f"{row['metric']} {row['metric_value']:.4g}"
+        shown["metric"] = f"{metric_word(row['metric'])} {row['metric_value']:.4g}"
     if "p50_low_ms" in row:
         low, high = row["p50_low_ms"], row["p50_high_ms"]
         shown["interval_ms"] = None if low is None else f"{low:.4g} to {high:.4g}"

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from edge_bench.records.quality import PERPLEXITY, metric_word
 from edge_bench.records.subnet import Metric
 
 Source = Literal["measured", "predicted", "imported"]
@@ -36,9 +37,10 @@ class Candidate:
     `peak_memory_low_mb` and `peak_memory_high_mb` are its 90 % interval, and `memory_warning` is not empty
     where the model is larger than those that were weighed.
 
-    Of a text model `layers` are those that it keeps (as `records.notation` writes them) and `length` its
-    longest text in tokens. One that generates is two files: latency is then that of a whole text, as
-    `generation` tells, size that of both files, and the peak of memory at most the sum of both.
+    Of a text model `layers` are those that it keeps (as `records.notation` writes them), `length` its
+    longest text in tokens and `vocabulary` how many tokens it knows. One that generates is two files:
+    latency is then that of a whole text, as `generation` tells, size that of both files, and the peak of
+    memory at most the sum of both.
     """
 
     name: str
@@ -70,12 +72,22 @@ class Candidate:
     latency_is: str = "median"
     layers: str = ""
     length: int | None = None
+    vocabulary: int | None = None
     generation: Generation | None = None
 
     @property
     def quality(self) -> float:
         """The metric's value, turned so that more is better."""
         return self.metric.value if self.metric.higher_is_better else -self.metric.value
+
+    @property
+    def judged_by(self) -> str:
+        """The data and metric by which it is judged: only candidates of one can be compared.
+
+        A perplexity is of one token, so that of another vocabulary says something else.
+        """
+        of = f" of {self.vocabulary} tokens" if self.metric.name == PERPLEXITY and self.vocabulary else ""
+        return f"{self.data or 'other data'}, {metric_word(self.metric.name)}{of}"
 
     def dominates(self, other: Candidate) -> bool:
         """Say whether this one is at least as good and as fast as `other`, and better in one."""

@@ -65,8 +65,12 @@ def test_the_staircase_steps_over_the_front(some: pd.DataFrame) -> None:
 def test_the_axis_turns_where_lower_is_better(some: pd.DataFrame) -> None:
     bottom, top = figures.trade_off_figure(some).layout.yaxis.range
     assert bottom < top
-    worse = some.assign(metric_name="perplexity", higher_is_better=False)
+    worse = some.assign(metric_name="perplexity", higher_is_better=False, generated=12.0, layers="0,2")
     figure = figures.trade_off_figure(worse)
+    assert figure.layout.xaxis.title.text == "latency of a text (ms, log scale)"
+    assert all(
+        "layers 0,2<br>of a text of 12 tokens" in one for trace in _marks(figure) for one in trace.hovertext
+    )
     bottom, top = figure.layout.yaxis.range
     assert bottom > top
     assert "lower is better" in figure.layout.yaxis.title.text
@@ -91,6 +95,7 @@ def test_a_budget_beyond_all_candidates_is_still_on_the_chart(some: pd.DataFrame
 def test_ticks_are_1_2_5() -> None:
     assert figures.ticks_1_2_5(0.04, 3.0) == [0.05, 0.1, 0.2, 0.5, 1.0, 2.0]
     assert figures.ticks_1_2_5(1e-3, 1e4) == [10.0**power for power in range(-3, 5)]
+    assert figures.ticks_1_2_5(1.3, 3.4) == [1.5, 2.0, 3.0]
 
 
 def test_only_what_is_chosen_is_named(some: pd.DataFrame) -> None:

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,7 +16,15 @@ from hypothesis import strategies as st
 from dashboard import frames
 from edge_bench.choose.candidates import candidates
 from edge_bench.files import Home
-from edge_bench.records import BenchmarkResult, Candidate, FittedPredictor, Frontier, Metric, Subnet
+from edge_bench.records import (
+    BenchmarkResult,
+    Candidate,
+    FittedPredictor,
+    Frontier,
+    Generation,
+    Metric,
+    Subnet,
+)
 from edge_bench.store import Record, ResultStore
 
 Make = Callable[..., Candidate]
@@ -107,6 +116,38 @@ def test_alternatives_gain_where_they_are_better_whatever_the_metric(candidate: 
     frame = frames.candidate_frame(given)
     shown = frames.alternatives_table(frame.iloc[1:], frame.iloc[0])
     assert shown["gain"].tolist() == [5.0] and shown["extra_ms"].tolist() == [1.0]
+
+
+def test_accuracy_bleu_and_perplexity_of_other_tokens_are_tasks_of_their_own(candidate: Make) -> None:
+    def judged(name: str, **more: Any) -> Candidate:
+        metric = Metric(name=name, value=1.0, higher_is_better=True, split="selection", examples=9)
+        return candidate(artifact=name, metric=metric, data="texts", **more)
+
+    given = [
+        judged("accuracy", vocabulary=50),
+        judged("bleu", vocabulary=50),
+        judged("perplexity", vocabulary=50),
+        judged("perplexity", vocabulary=30),
+    ]
+    frame = frames.candidate_frame(given)
+    assert sorted(frame["task"]) == [
+        "texts, BLEU",
+        "texts, accuracy",
+        "texts, perplexity of 30 tokens",
+        "texts, perplexity of 50 tokens",
+    ]
+
+
+def test_a_table_of_text_models_tells_layers_and_tokens_and_one_of_images_does_not(candidate: Make) -> None:
+    generation = Generation(tokens=12.5, network_ms=1.0, token_ms=0.1)
+    text = candidate(layers="0,2/0", length=64, generation=generation)
+    for one, there in ((text, True), (candidate(), False)):
+        frame = frames.candidate_frame([one])
+        shown = frames.table(frame, frames.front(frame), budget_ms=None)
+        assert ({"layers", "length", "generated"} <= set(shown.columns)) is there
+    frame = frames.candidate_frame([text])
+    [row] = frames.table(frame, frame, None).itertuples()
+    assert (row.layers, row.length, row.generated) == ("0,2/0", 64, 12.5)
 
 
 def test_only_what_matches_is_kept_and_no_wish_keeps_all(candidate: Make) -> None:

@@ -47,7 +47,8 @@ def test_a_language_model_takes_steps_alone(
     assert one.latency_ms == 5.0 and one.generation is not None
     assert one.generation.network_ms == 0
     said = " ".join(pick([one], Budget()).reasons)
-    assert "10 tokens at 0.5 ms each" in said and "the source" not in said
+    assert "10 tokens at 0.5 ms each" in said
+    assert "the source" not in said and "both files" not in said
 
 
 def test_a_file_alone_of_two_is_no_candidate(
@@ -155,8 +156,11 @@ def test_of_perplexities_the_lowest_is_the_best_and_a_hundredth_more_is_near_it(
 
 def test_candidates_of_different_metrics_or_data_are_not_compared(by_perplexity: list[Candidate]) -> None:
     other = replace(by_perplexity[0], data="other texts")
-    with pytest.raises(ConfigError, match="perplexity on language_modelling texts, perplexity on other"):
+    with pytest.raises(ConfigError, match="perplexity of 50 tokens and other texts, perplexity"):
         pick([*by_perplexity, other], Budget())
+    letters = replace(by_perplexity[0], vocabulary=30)
+    with pytest.raises(ConfigError, match="perplexity of 30 tokens and"):
+        pick([*by_perplexity, letters], Budget())
     accuracy = replace(by_perplexity[0], metric=replace(other.metric, name="accuracy"))
     with pytest.raises(ConfigError, match="cannot be compared"):
         pick([*by_perplexity, accuracy], Budget())

@@ -6,13 +6,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import jsonschema
 import pytest
 
 from edge_bench import cli
 from edge_bench.errors import GATE_FAILED, OK, USAGE
 from edge_bench.files import Home
 from edge_bench.records import Artifact, Subnet
-from edge_bench.store import ResultStore
+from edge_bench.store import ResultStore, document_of
 
 TASKS = ("text_classification", "language_modelling", "translation")
 Answer = Callable[..., tuple[int, dict[str, Any]]]
@@ -46,8 +47,29 @@ def test_text_subnets_and_their_files_are_listed(stored: list[Subnet], answer: A
         OK,
         ["accuracy", "perplexity", "bleu"],
     )
+    assert [row["layers"] for row in document["subnets"]] == [
+        "0,1,2,3,4,5",
+        "0,1,2,3",
+        "0,1,2,3,4,5/0,1,2,3",
+    ]
+    assert [row["metric_higher_is_better"] for row in document["subnets"]] == [True, False, True]
     status, document = answer("results", "--kind", "artifact")
-    assert (status, len(document["artifacts"])) == (OK, 5)
+    rows = {row["id"]: row for row in document["artifacts"]}
+    assert (status, len(rows)) == (OK, 5)
+    assert [(rows[one]["task"], one) for one in rows if rows[one]["step_of"] is None] == [
+        (one.task, f"{one.id}-onnx-fp32") for one in stored
+    ]
+
+
+@pytest.mark.parametrize("kind", ["subnet", "artifact"])
+def test_records_of_text_models_fit_the_printed_schema(
+    stored: list[Subnet], answer: Answer, home: Home, kind: str
+) -> None:
+    _, schema = answer("results", "schema", "--kind", kind)
+    with ResultStore(home.store_url) as store:
+        kept = store.subnets() if kind == "subnet" else store.artifacts()
+    for one in kept:
+        jsonschema.validate(document_of(one), schema)
 
 
 @pytest.mark.parametrize("command", ["fit --samples 4 --from a-phone", "devices profile"])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_bench.choose.generation import runs_network
 from edge_bench.commands import Outcome, cell, table
 from edge_bench.documents import to_document
 from edge_bench.errors import INTERRUPTED, OK, EdgeBenchError
@@ -30,7 +31,6 @@ KEPT = (
 # Where standard output is no terminal there is room for all of them.
 MODEL_WIDTH = 26
 CURVE_WIDTH = 60
-TRANSLATION = "translation"
 CURVE_ROWS = 8
 OPERATOR_ROWS = 12
 BARS = "▁▂▃▄▅▆▇█"
@@ -108,7 +108,7 @@ def texts(results: Sequence[BenchmarkResult], artifacts: Sequence[Artifact]) -> 
         row |= {"task": artifact.task, "tokens": tokens_of(result), "whole_ms": result.p50_ms}
         if steps and artifact.step:
             token_ms, count = steps[-1].p50_ms, artifact.step.tokens
-            source_ms = result.p50_ms if artifact.task == TRANSLATION else 0.0
+            source_ms = result.p50_ms if runs_network(artifact.task) else 0.0
             row |= {
                 "token_ms": token_ms,
                 "generated_tokens": count,

@@ -2,7 +2,7 @@
 
 On SST-2: a network of 6 layers is trained with LayerDrop at the rate that the paper advises for a cut to
 3 (1 - 3/6), and cut to 3 layers at even distances, and to those that are best on the selection split; a
-network of 3 layers is trained alone, and one of 6, each without LayerDrop, all for as many updates.
+network of 3 layers is trained alone, without LayerDrop, for as many updates.
 """
 
 from __future__ import annotations
@@ -77,11 +77,8 @@ def figures_of(home: Home, settings: Settings, seed: int) -> dict[str, Any]:
     lowered = tables(settings, "layer-drop", DEEP, seed, DROPOUT_BESIDE_LAYER_DROP)
     trained = text_runs.trained(home, lowered | dropped)
     alone = text_runs.trained(home, tables(settings, "shallow", SHALLOW, seed, DROPOUT))
-    deep = text_runs.trained(home, tables(settings, "deep", DEEP, seed, DROPOUT))
     assert isinstance(trained.space, TransformerSpace)
     told: dict[str, Any] = {"seed": seed}
-    told["deep_alone"] = text_runs.on_test(deep, deep.space.largest())
-    told["deep_alone_cut"] = text_runs.on_test(deep, trained.space.spread({"encoder": SHALLOW}))
     told["layer_drop_whole"] = text_runs.on_test(trained, trained.space.largest())
     for how in ("every_other", "search"):
         arch = keep_list(how).choose(trained, {"encoder": SHALLOW}, seed=seed, report=_unheard)

@@ -66,19 +66,18 @@ def export_subnet(
     converter = variants.load(Converter, FORMATS, format)()
     if precision not in PRECISIONS:
         raise ConfigError(f"unknown precision '{precision}'. Known: {', '.join(PRECISIONS)}.")
-    table = data or subnet.data
     if subnet.text is not None:
         return export_text(
-            subnet, subnet.text, home=home, converter=converter, precision=precision, data=table
+            subnet, subnet.text, home=home, converter=converter, precision=precision, data=data
         )
-    return (_export_image(subnet, home=home, converter=converter, precision=precision, data=table),)
+    return (_export_image(subnet, home=home, converter=converter, precision=precision, data=data),)
 
 
 def _export_image(
-    subnet: Subnet, *, home: Home, converter: Converter, precision: str, data: Mapping[str, Any]
+    subnet: Subnet, *, home: Home, converter: Converter, precision: str, data: Mapping[str, Any] | None
 ) -> Artifact:
     assert subnet.preprocessing is not None
-    examples = _examples(canonical_json(data), subnet.preprocessing, subnet.class_names)
+    examples = _examples(canonical_json(data or subnet.data), subnet.preprocessing, subnet.class_names)
     program = load_program(subnet, home)
     identity = f"{subnet.id}-{converter.format}-{precision}"
     target = home.artifacts / subnet.id / f"{subnet.id}-{precision}.{converter.format}"
@@ -122,6 +121,7 @@ def _export_image(
         class_names=subnet.class_names,
         macs=subnet.macs,
         params=subnet.params,
+        data=data,
     )
 
 

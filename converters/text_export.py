@@ -40,7 +40,7 @@ def export_text(
     home: Home,
     converter: Converter,
     precision: str,
-    data: Mapping[str, Any],
+    data: Mapping[str, Any] | None,
 ) -> tuple[Artifact, ...]:
     """Write a text subnet's files, all or none; return the network's record and, of one that generates,
     the step's.
@@ -54,12 +54,12 @@ def export_text(
         home: where the files go, `artifacts/<subnet id>/`.
         converter: of the format.
         precision: "fp32", or "int8" for int8 weights.
-        data: the `[data]` table that the texts come from.
+        data: the `[data]` table that the texts come from; None takes the one it was trained on.
 
     Raises:
         As `export_subnet`.
     """
-    source = open_texts(data)
+    source = open_texts(data or subnet.data)
     examples = source.load("selection")
     if source.task != subnet.task:
         raise ConfigError(
@@ -103,6 +103,7 @@ def export_text(
                 metrics=(),
                 created=now(),
                 parity=parity,
+                data=data,
                 class_names=subnet.class_names,
                 text=replace(text, tokenizer=home.relative(kept)),
                 step=subnet.step,

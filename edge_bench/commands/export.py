@@ -20,7 +20,7 @@ from edge_bench.records import Artifact, Metric, Subnet
 class Export(Command):
     """Each file is run on real samples against the network, and on the whole test split.
 
-    A file that is there already is not written again. What fails stops no other.
+    A file that is there already, judged on the same data, is not written again. What fails stops no other.
     """
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -80,7 +80,10 @@ def export_subnets(
         jobs = [(one, form, precision) for one in subnets for form in formats for precision in precisions]
         kept = {f"{one.id}-{form}-{precision}": (one, form, precision) for one, form, precision in jobs}
         stored = {} if force else {artifact.id: artifact for artifact in store.artifacts()}
-        sets = {key: _whole_set(key, one, stored, context.home) for key, (one, _, _) in kept.items()}
+        sets = {
+            key: _whole_set(key, one, data or one.data, stored, context.home)
+            for key, (one, _, _) in kept.items()
+        }
         ready = {key: found for key, found in sets.items() if found}
         missing = [key for key in kept if key not in ready]
         failures: dict[str, EdgeBenchError] = {}
@@ -104,16 +107,20 @@ def export_subnets(
 
 
 def _whole_set(
-    key: str, subnet: Subnet, stored: Mapping[str, Artifact], home: Home
+    key: str, subnet: Subnet, data: Mapping[str, Any], stored: Mapping[str, Artifact], home: Home
 ) -> tuple[Artifact, ...]:
-    """Return the file `key` of a subnet and its step's, if they and the tokenizer are whole; else none."""
+    """Return a subnet's file `key` and its step's, if they and the tokenizer are whole and were judged on
+    `data`; else none.
+    """
     steps = [one for one in stored.values() if one.step_of == key]
     found = (stored[key], *steps) if key in stored else ()
 
     def whole(artifact: Artifact) -> bool:
         text = artifact.text
-        return _is_whole(home.absolute(artifact.file), artifact.digest) and (
-            text is None or _is_whole(home.absolute(text.tokenizer), text.digest)
+        return (
+            (artifact.data or subnet.data) == data
+            and _is_whole(home.absolute(artifact.file), artifact.digest)
+            and (text is None or _is_whole(home.absolute(text.tokenizer), text.digest))
         )
 
     complete = len(found) == (2 if subnet.step else 1) and all(whole(one) for one in found)

@@ -40,9 +40,9 @@ class Parity:
 class Artifact:
     """A model file. `file` is relative to the home; `metrics` were measured by running the file.
 
-    `subnet` is None for a file that was made elsewhere; `data` is then the `[data]` table that the
-    metrics were measured on. A text model (`text`) that generates is two files: that of the network, and
-    one whose `step_of` is the first one's id. `task` is what the file does.
+    `subnet` is None for a file that was made elsewhere; `data` is the `[data]` table that the metrics were
+    measured on, None where that is the subnet's own. A text model (`text`) that generates is two files:
+    that of the network, and one whose `step_of` is the first one's id. `task` is what the file does.
     """
 
     id: str

@@ -255,9 +255,9 @@ def test_a_set_of_which_a_part_is_damaged_is_written_again(
 
     monkeypatch.setattr(Onnx, "convert", convert)
 
-    def is_written() -> bool:
+    def is_written(*options: str) -> bool:
         """Export; return whether the network's file is another than the one marked by a time of its own."""
-        assert main(["export", subnet.id, "--format", "onnx", "--json"]) == 0
+        assert main(["export", subnet.id, "--format", "onnx", "--json", *options]) == 0
         rows = json.loads(capsys.readouterr().out)["artifacts"]
         assert [row["id"] for row in rows] == [f"{subnet.id}-onnx-fp32", f"{subnet.id}-step-onnx-fp32"]
         with ResultStore(home.store_url) as store:
@@ -274,3 +274,7 @@ def test_a_set_of_which_a_part_is_damaged_is_written_again(
         (damaged,) = (home.artifacts / subnet.id).glob(part)
         damaged.write_bytes(b"damaged")
         assert is_written()
+    other = write_texts("translation", home.root / "other")
+    assert is_written("--data", f"parallel_text:{other['path']}")
+    with ResultStore(home.store_url) as store:
+        assert [dict(one.data) for one in store.artifacts()] == [other, other]

@@ -10,6 +10,7 @@ from typing import Any
 from edge_bench import variants
 from edge_bench.commands import Command, Context, Outcome
 from edge_bench.errors import ConfigError
+from edge_bench.records.quality import metric_word, value_text
 
 DATA = "edge_bench.data"
 # The kind of a folder that shows none, and those that a text file's ending shows.
@@ -105,13 +106,18 @@ def _kind_of(path: Path) -> str | None:
 
 
 def _told(document: dict[str, Any]) -> str:
-    skipped = document["skipped_images"]
+    # A summary of an older version is of images.
+    unit = document.get("unit", "images")
+    skipped = document[f"skipped_{unit}"]
+    what = "files were left out as unreadable" if unit == "images" else f"{unit} were left out"
+    name = next(key for key in document if key.startswith("largest_")).removeprefix("largest_")
+    largest, smallest = (value_text(name, document[f"{end}_{name}"]) for end in ("largest", "smallest"))
     lines = [
-        f"run {document['run']}: {document['epochs']} epochs of {document['training_images']} images in "
-        f"{document['seconds']:.0f} s ({document['images_per_second']:.0f} images/s)",
-        *([f"  {skipped} files were left out as unreadable"] if skipped else []),
-        f"  {document['architectures']:,} architectures; selection accuracy: "
-        f"largest {document['largest_accuracy']:.2%}, smallest {document['smallest_accuracy']:.2%}",
+        f"run {document['run']}: {document['epochs']} epochs of {document[f'training_{unit}']} {unit} in "
+        f"{document['seconds']:.0f} s ({document[f'{unit}_per_second']:.0f} {unit}/s)",
+        *([f"  {skipped} {what}"] if skipped else []),
+        f"  {document['architectures']:,} architectures; selection {metric_word(name)}: "
+        f"largest {largest}, smallest {smallest}",
         f"  in {document['folder']}",
         f"next: edge-bench extract {document['run']}",
     ]

@@ -91,19 +91,22 @@ def fit_depths(
 def check_depths(space: TransformerSpace, archs: Sequence[ArchConfig], unit: Unit) -> None:
     """Raise `NotFittedError` where files of `archs` do not tell latency by depth, and what would."""
     names = [_column(stack) for stack in _stacks(space, unit)]
-    unknown = 1 + len(names)
     what = "steps" if unit == "step" else "networks"
-    if len(archs) <= unknown:
+    if len(archs) < (least := least_depths(space, unit)):
         raise NotFittedError(
-            f"{len(archs)} depths of {what} of '{space.name}' were measured; {unknown + 1} are needed",
-            hint="edge-bench export RUN:d1 RUN:d2 … writes files of other depths",
+            f"{len(archs)} depths of {what} of '{space.name}' are there to fit on; {least} are needed",
+            hint=f"edge-bench export {_examples(space)} writes files of others",
         )
-    if np.linalg.matrix_rank(_with_base(depth_table(space, archs, unit))) < unknown:
+    if np.linalg.matrix_rank(_with_base(depth_table(space, archs, unit))) <= len(names):
         raise NotFittedError(
-            f"the depths of {what} of '{space.name}' that were measured do not tell "
-            f"{' and '.join(names)} apart",
+            f"the depths of {what} of '{space.name}' there are do not tell {' and '.join(names)} apart",
             hint="export depths that differ in one stack alone, such as RUN:d2/1 and RUN:d2/2",
         )
+
+
+def least_depths(space: TransformerSpace, unit: Unit) -> int:
+    """Return how many files a fit needs: one more than what it finds, a base and a price for each stack."""
+    return 2 + len(_stacks(space, unit))
 
 
 def depth_table(space: TransformerSpace, archs: Sequence[ArchConfig], unit: Unit) -> FeatureTable:
@@ -150,6 +153,10 @@ def layer_prices_ms(fitted: FittedPredictor) -> dict[str, float]:
     parameters = fitted.parameters
     prices = zip(parameters["names"], parameters["prices_ms"], strict=True)
     return {_BASE: float(parameters["overhead_ms"]), **{str(name): float(price) for name, price in prices}}
+
+
+def _examples(space: TransformerSpace) -> str:
+    return "RUN:d1/1 RUN:d2/1" if len(space.layers) > 1 else "RUN:d1 RUN:d2"
 
 
 def _stacks(space: TransformerSpace, unit: Unit) -> list[Stack]:

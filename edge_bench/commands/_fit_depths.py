@@ -5,15 +5,23 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from edge_bench.choose.candidates import RUNTIMES, newest_results
-from edge_bench.choose.depths import MeasuredDepth, check_depths, depth_table, fit_depths, layer_prices_ms
+from edge_bench.choose.depths import (
+    MeasuredDepth,
+    check_depths,
+    depth_table,
+    fit_depths,
+    layer_prices_ms,
+    least_depths,
+)
 from edge_bench.commands import Context, Outcome, table
 from edge_bench.commands._predictor_rows import errors_for_people, predictor_row
 from edge_bench.commands.bench import bench_artifacts
 from edge_bench.commands.export import chosen, subnets_of
-from edge_bench.errors import ConfigError
+from edge_bench.errors import ConfigError, NotFittedError
 from edge_bench.records import (
     THIS_MACHINE,
     Artifact,
@@ -24,6 +32,7 @@ from edge_bench.records import (
 )
 from edge_bench.records.prediction import Unit
 
+UNITS: tuple[Unit, ...] = ("network", "step")
 # Depths that are measured where --nets says nothing.
 DEPTHS = 6
 PRECISION = "fp32"
@@ -61,12 +70,30 @@ def fit_text_depths(options: argparse.Namespace, subnets: Sequence[Subnet], cont
         )
     usual = ",".join(runtime for runtime, form in formats.items() if form in there)
     runtimes = chosen(options.runtimes or usual, known=sorted(formats), what="runtime")
-    fitted = []
+    jobs: list[_Job] = []
+    refused: list[NotFittedError] = []
     for runtime in runtimes:
         files = [one for one in stored if one.format == formats[runtime]]
-        for unit in ("network", "step") if subnets[0].step else ("network",):
-            of_unit = [one for one in files if bool(one.step_of) == (unit == "step")]
-            fitted.append(_fitted(of_unit, by_id, unit, nets, device, runtime, context))
+        try:
+            # Too few files of one kind are told before any is measured.
+            jobs += [
+                _Job.of(
+                    [one for one in files if bool(one.step_of) == (unit == "step")],
+                    by_id,
+                    unit,
+                    nets,
+                    device,
+                    runtime,
+                    context,
+                )
+                for unit in (UNITS if subnets[0].step else UNITS[:1])
+            ]
+        except NotFittedError as error:
+            refused.append(error)
+            context.say(f"{runtime} is left out: {error.message}")
+    if refused and (options.runtimes or not jobs):
+        raise refused[0]
+    fitted = [job.fitted(context) for job in jobs]
     with context.store() as store:
         store.add(*fitted)
     rows = [{**predictor_row(one), "prices_ms": layer_prices_ms(one)} for one in fitted]
@@ -87,34 +114,69 @@ def _check(options: argparse.Namespace, nets: int) -> None:
         raise ConfigError(f"--nets is {nets}; 3 or more depths are needed")
 
 
-def _fitted(
-    files: Sequence[Artifact],
-    subnets: Mapping[str, Subnet],
-    unit: Unit,
-    nets: int,
-    device: str,
-    runtime: str,
-    context: Context,
-) -> FittedPredictor:
-    """Return the predictor of one kind of file in one runtime: of `nets` depths, or all measured ones."""
-    space = next(iter(subnets.values())).space
-    assert isinstance(space, TransformerSpace)
-    results = _measured(files, device, runtime, context)
-    missing = _spread(files, results, subnets, space, unit, nets) if device == THIS_MACHINE else []
-    # Too few are told before anything is measured.
-    taken = [one for one in files if one.id in results or one in missing]
-    check_depths(space, [subnets[one.subnet or ""].arch for one in taken], unit)
-    results |= {one.artifact or "": one for one in bench_artifacts(context, missing)}
-    measured = [
-        MeasuredDepth(
-            arch=subnets[one.subnet or ""].arch,
-            latency_ms=results[one.id].p50_ms,
-            size_bytes=one.size_bytes,
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """One kind of file in one runtime: what was measured of it, and the files that will be."""
+
+    files: Sequence[Artifact]
+    subnets: Mapping[str, Subnet]
+    space: TransformerSpace
+    unit: Unit
+    device: str
+    runtime: str
+    results: Mapping[str, BenchmarkResult]
+    missing: Sequence[Artifact]
+
+    @classmethod
+    def of(
+        cls,
+        files: Sequence[Artifact],
+        subnets: Mapping[str, Subnet],
+        unit: Unit,
+        nets: int,
+        device: str,
+        runtime: str,
+        context: Context,
+    ) -> _Job:
+        """Choose what to measure; `NotFittedError` where files of too few depths are there."""
+        space = next(iter(subnets.values())).space
+        assert isinstance(space, TransformerSpace)
+        results = _measured(files, device, runtime, context)
+        missing = _spread(files, results, subnets, space, unit, nets) if device == THIS_MACHINE else []
+        taken = [one for one in files if one.id in results or one in missing]
+        check_depths(space, [subnets[one.subnet or ""].arch for one in taken], unit)
+        return cls(
+            files=files,
+            subnets=subnets,
+            space=space,
+            unit=unit,
+            device=device,
+            runtime=runtime,
+            results=results,
+            missing=missing,
         )
-        for one in files
-        if one.id in results
-    ]
-    return fit_depths(space, measured, unit=unit, device=device, runtime=runtime, precision=PRECISION)
+
+    def fitted(self, context: Context) -> FittedPredictor:
+        """Measure what is missing and return the predictor."""
+        fresh = bench_artifacts(context, self.missing) if self.missing else []
+        results = {**self.results, **{one.artifact or "": one for one in fresh}}
+        measured = [
+            MeasuredDepth(
+                arch=self.subnets[one.subnet or ""].arch,
+                latency_ms=results[one.id].p50_ms,
+                size_bytes=one.size_bytes,
+            )
+            for one in self.files
+            if one.id in results
+        ]
+        return fit_depths(
+            self.space,
+            measured,
+            unit=self.unit,
+            device=self.device,
+            runtime=self.runtime,
+            precision=PRECISION,
+        )
 
 
 def _measured(
@@ -134,7 +196,10 @@ def _spread(
     unit: Unit,
     nets: int,
 ) -> list[Artifact]:
-    """Return files to measure until `nets` depths are: those furthest from any measured, one a depth."""
+    """Return files to measure until `nets` are: those furthest in depth from any that is measured.
+
+    Files of one depth take the same, so more than one is measured only where a fit needs more.
+    """
     if not files:
         return []
     rows = depth_table(space, [subnets[one.subnet or ""].arch for one in files], unit).values.tolist()
@@ -153,7 +218,9 @@ def _spread(
         wanted.append(furthest)
         known.add(depths[furthest.id])
         left = [one for one in left if depths[one.id] not in known]
-    return wanted
+    others = [one for one in files if one.id not in results and one not in wanted]
+    short = min(nets, least_depths(space, unit)) - len(results) - len(wanted)
+    return [*wanted, *others[: max(short, 0)]]
 
 
 def _text(rows: Sequence[dict[str, Any]], run: str, device: str) -> str:

@@ -15,6 +15,7 @@ from edge_bench.errors import ConfigError, did_you_mean
 from edge_bench.files import Home
 from edge_bench.records import ArchConfig, SearchSpace, Subnet, TransformerSpace
 from edge_bench.records.notation import FORMS, NAMES, arch_name, parse_arch
+from edge_bench.records.quality import metric_word
 
 KEEP_LISTS = "supernet.keep_lists"
 ARCH_HELP = (
@@ -213,7 +214,9 @@ def _for_people(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         flat = {words.get(key, key): value for key, value in row.items() if key not in hidden}
         metrics = {
-            f"{m['split']} {m['name']}{'' if m['higher_is_better'] else ' (less is better)'}": m["value"]
+            f"{m['split']} {metric_word(m['name'])}" + " (less is better)" * (not m["higher_is_better"]): m[
+                "value"
+            ]
             for m in row["metrics"]
         }
         shown.append({**flat, **metrics})

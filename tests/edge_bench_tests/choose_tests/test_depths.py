@@ -85,7 +85,7 @@ def test_a_depth_beyond_those_measured_is_warned_of() -> None:
 @pytest.mark.parametrize(
     ("depths", "said"),
     [
-        ([(6, 6), (3, 3), (1, 1)], "3 depths of networks of 'any' were measured; 4 are needed"),
+        ([(6, 6), (3, 3), (1, 1)], "3 depths of networks of 'any' are there to fit on; 4 are needed"),
         ([(6, 6), (3, 3), (2, 2), (1, 1)], "do not tell encoder_layers and decoder_layers apart"),
     ],
 )

@@ -138,6 +138,17 @@ def test_fewer_depths_are_measured_where_fewer_are_asked_for_the_extremes_first(
     assert set(networks) <= set(stored.benched)
 
 
+def test_a_runtime_with_too_few_files_stops_no_other_unless_it_is_named(
+    stored: Stored, answer: Answer, text_files: Callable[..., list[Artifact]]
+) -> None:
+    with ResultStore(stored.home.store_url) as store:
+        store.add(*text_files(next(iter(stored.subnets.values())), format="tflite"))
+    status, document = answer("fit")
+    assert status == errors.OK
+    assert {row["runtime"] for row in document["predictors"]} == {"onnxruntime"}
+    assert answer("fit", "--runtimes", "onnxruntime,litert")[0] == errors.USAGE
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -145,7 +156,7 @@ def test_fewer_depths_are_measured_where_fewer_are_asked_for_the_extremes_first(
         ("--from a-phone", "--from does not apply to a text model"),
         ("--threads 2", "depths are fitted on one thread"),
         ("--nets 2", "3 or more depths are needed"),
-        ("--nets 3", "3 depths of networks of 'translation-space' were measured; 4 are needed"),
+        ("--nets 3", "3 depths of networks of 'translation-space' are there to fit on; 4 are needed"),
         ("--runtimes onnx", "unknown runtime 'onnx'"),
         ("--runtimes litert", "0 depths of networks"),
         ("--device a-phone", "0 depths of networks"),

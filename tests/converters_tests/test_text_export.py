@@ -166,13 +166,16 @@ def test_int8_is_held_to_its_quality_alone(exported: Callable[..., Export], task
     assert after.value == pytest.approx(before.value, rel=0.1) and after.examples == before.examples
 
 
-def test_weights_of_every_linear_layer_are_int8_in_onnx(exported: Callable[..., Export]) -> None:
+def test_every_matrix_and_table_is_of_8_bits_in_onnx(exported: Callable[..., Export]) -> None:
     made = exported("text_classification", "onnx", "int8")
     graph = onnx.load(str(made.home.absolute(made.artifacts[0].file))).graph
     constants = {one.name: onnx.numpy_helper.to_array(one).dtype for one in graph.initializer}
     weights = [node.input[1] for node in graph.node if node.op_type == "MatMulInteger"]
     # Four in each of two attentions, one behind each, and one for the classes.
     assert [constants[name] for name in weights] == [np.int8] * 11
+    # Tokens and places.
+    tables = [node.input[0] for node in graph.node if node.op_type == "Gather"]
+    assert [constants[name] for name in tables if name in constants] == [np.uint8] * 2
     left = [node.input[1] for node in graph.node if node.op_type in ("MatMul", "Gemm")]
     assert not set(left) & constants.keys()
 

@@ -96,7 +96,7 @@ def generate(tokens, **more):
     tokens = list(tokens)
     # The keys and values of all tokens so far.
     cache = np.zeros(($layers, 2, 1, $heads, LENGTH, $head_width), np.float32)
-    for position in range(LENGTH):
+    for position in range(LENGTH - 1):
         logits, entry = step(token=[[tokens[position]]], position=[position], cache=cache, **more)
         cache[..., position : position + 1, :] = entry
         if position == len(tokens) - 1:

@@ -127,7 +127,7 @@ def write_step(path: Path, *, translates: bool) -> None:
 def expected(tokens: list[int], source: Sequence[int] = ()) -> list[int]:
     """Return what the files say after `tokens`, greedily."""
     tokens = list(tokens)
-    while len(tokens) <= LENGTH and tokens[-1] != END:
+    while len(tokens) < LENGTH and tokens[-1] != END:
         state = EMBEDDING[[*tokens, *source]].sum(0)
         tokens.append(int((state @ HEAD).argmax()))
     return tokens

@@ -203,18 +203,18 @@ def load_run(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
 
 
 def checked(run: RunConfig) -> RunConfig:
-    """Return `run` with its data's path made absolute, or raise a `ConfigError`."""
+    """Return `run` with the paths of its tables made absolute, or raise a `ConfigError`."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", run.name):
         raise ConfigError(
             f"name is '{run.name}'; it must be 1 to 64 letters, digits, dots, dashes or underscores"
         )
-    if "path" in run.data:
-        # Later commands find the data again from any folder.
-        path = str(Path(str(run.data["path"])).expanduser().absolute())
-        run = dataclasses.replace(run, data={**run.data, "path": path})
-    if "path" in run.tokenizer:
-        path = str(Path(str(run.tokenizer["path"])).expanduser().absolute())
-        run = dataclasses.replace(run, tokenizer={**run.tokenizer, "path": path})
+    for table in ("data", "tokenizer", "model"):
+        given = getattr(run, table)
+        if "path" in given:
+            # Later commands find what is there again from any folder.
+            path = str(Path(str(given["path"])).expanduser().absolute())
+            changed: dict[str, Any] = {table: {**given, "path": path}}
+            run = dataclasses.replace(run, **changed)
     _check_tables(run)
     _check_training(run)
     source = run.open_data()
@@ -281,6 +281,7 @@ class RunRecord:
 
     `images` is the number of training examples (images, or texts, pairs, windows) and `skipped` of those
     left out as unreadable. `text` says how a text becomes tokens; its `tokenizer` lies in the folder.
+    `structure` is what the network of a `[model]` is made from beside its space.
     """
 
     config: RunConfig
@@ -293,6 +294,7 @@ class RunRecord:
     skipped: int
     versions: Mapping[str, str]
     text: TextInput | None = None
+    structure: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def elastic_space(self) -> SearchSpace:

@@ -259,6 +259,7 @@ class _Session:
             search_space=self.task.space,
             preprocessing=self.facts.preprocessing,
             text=self.facts.text,
+            structure=self.facts.structure,
             class_names=self.facts.class_names,
             images=self.facts.examples,
             skipped=self.facts.skipped,
@@ -279,7 +280,7 @@ class _Session:
             write_text(self.folder / LOG_FILE, "")
             return
         before = read_record(self.folder)
-        same = ("class_names", "images", "phases", "preprocessing", "search_space", "text")
+        same = ("class_names", "images", "phases", "preprocessing", "search_space", "structure", "text")
         if self.progress.steps != steps or any(getattr(before, k) != getattr(record, k) for k in same):
             raise TrainingError(
                 f"the data, its {self.task.unit} or the phases changed since run "

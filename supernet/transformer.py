@@ -1,12 +1,15 @@
 """Transformer layers from torch's own parts, each one droppable as a whole or in part while it trains.
 
-Layers normalise before each part (pre-norm: Xiong et al., 2020), so that what is skipped passes its input
-on unchanged, and the stack normalises once at its end.
+What is skipped passes its input on unchanged. Layers of our own normalise before each part (pre-norm:
+Xiong et al., 2020), and the stack once at its end; those of a pretrained network behind each part, as the
+first transformers did.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -59,13 +62,31 @@ class Attention(nn.Module):
         return result
 
 
-class Layer(nn.Module):
-    """Attention to the sequence itself, to a source where `cross`, and a feed-forward network.
+class Droppable(nn.Module, ABC):
+    """A layer that takes tokens [n, tokens, width] and a mask, and answers with as many tokens.
 
     `dropped` names the parts that do not run in training; in evaluation all run.
     """
 
     dropped: frozenset[str] = frozenset()
+
+    @property
+    @abstractmethod
+    def parts(self) -> tuple[str, ...]:
+        """The parts this layer has, in the order they run."""
+
+    @property
+    @abstractmethod
+    def attentions(self) -> tuple[Attention, ...]:
+        """The attentions this layer has, in the order they run."""
+
+    def runs(self, part: str) -> bool:
+        """Say whether a part runs; in evaluation each does."""
+        return not (self.training and part in self.dropped)
+
+
+class Layer(Droppable):
+    """Attention to the sequence itself, to a source where `cross`, and a feed-forward network."""
 
     def __init__(self, width: int, heads: int, hidden: int, *, dropout: float, cross: bool = False) -> None:
         super().__init__()
@@ -81,22 +102,16 @@ class Layer(nn.Module):
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The parts this layer has, in the order they run."""
         return PARTS if self.cross_attention else (PARTS[0], PARTS[2])
 
     @property
     def attentions(self) -> tuple[Attention, ...]:
-        """The attentions this layer has, in the order they run."""
         return (self.attention, self.cross_attention) if self.cross_attention else (self.attention,)
 
     def reads(self, source: Tensor) -> Tensor:
         """Return keys and values [2, n, heads, tokens, head width] of an encoded source, for `memory`."""
         assert self.cross_attention is not None
         return self.cross_attention.keys_values(source)
-
-    def runs(self, part: str) -> bool:
-        """Say whether a part runs; in evaluation each does."""
-        return not (self.training and part in self.dropped)
 
     def forward(
         self,
@@ -154,7 +169,44 @@ class Layer(nn.Module):
         return x
 
 
-class Stack(nn.ModuleList):
+class PostNormLayer(Droppable):
+    """Attention to the sequence and a feed-forward network, each normalised behind what passes it by.
+
+    Vaswani et al., 2017; BERT's layer (Devlin et al., 2019). `epsilon` is that of the norms.
+    """
+
+    def __init__(
+        self, width: int, heads: int, hidden: int, *, dropout: float, activation: nn.Module, epsilon: float
+    ) -> None:
+        super().__init__()
+        self.attention = Attention(width, heads, dropout)
+        self.attention_norm = nn.LayerNorm(width, eps=epsilon)
+        self.feed_forward = nn.Sequential(nn.Linear(width, hidden), activation, nn.Linear(hidden, width))
+        self.feed_forward_norm = nn.LayerNorm(width, eps=epsilon)
+        self.dropout = nn.Dropout(dropout)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return (PARTS[0], PARTS[2])
+
+    @property
+    def attentions(self) -> tuple[Attention, ...]:
+        return (self.attention,)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return [n, tokens, width] of x alike; `mask` tells which tokens each one reads, None all."""
+        if self.runs("attention"):
+            read = self.attention(x, self.attention.keys_values(x), mask)
+            x = self.attention_norm(x + self.dropout(read))
+        if self.runs("feed_forward"):
+            x = self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
+        return x
+
+
+L = TypeVar("L", bound=Droppable)
+
+
+class Stack(nn.ModuleList, Generic[L]):
     """Layers in a row. `skipped` are those that do not run in training; in evaluation all run.
 
     A whole layer that is dropped costs nothing: it is not called.
@@ -162,12 +214,13 @@ class Stack(nn.ModuleList):
 
     skipped: frozenset[int] = frozenset()
 
-    def __iter__(self) -> Iterator[Layer]:
-        for layer in super().__iter__():
-            assert isinstance(layer, Layer)
-            yield layer
+    def __init__(self, layers: Iterable[L] = ()) -> None:
+        super().__init__(layers)
 
-    def running(self) -> Iterator[tuple[int, Layer]]:
+    def __iter__(self) -> Iterator[L]:
+        return super().__iter__()  # type: ignore[return-value]
+
+    def running(self) -> Iterator[tuple[int, L]]:
         """Yield each layer that runs, with its place in the stack."""
         for place, layer in enumerate(self):
             if not (self.training and place in self.skipped):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -77,6 +78,11 @@ class Tokenizer:
     def to_json(self) -> str:
         """Return the JSON document that `load` reads."""
         return self._inner.to_str(pretty=False)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the file that `save` writes, in hexadecimal."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     @property
     def size(self) -> int:

@@ -6,7 +6,8 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
@@ -20,15 +21,17 @@ from supernet.transformer import Stack
 class TextNetwork(nn.Module, ABC):
     """A transformer of whole stacks, and the shallower ones in it.
 
-    `space` says how many layers each stack has; `pad` is the token that is not looked at.
+    `space` says how many layers each stack has; `pad` is the token that is not looked at; `structure`
+    is what else `Model.rebuild` needs to make such a network again.
     """
 
     space: TransformerSpace
     pad: int
+    structure: Mapping[str, Any] = MappingProxyType({})
 
     @property
     @abstractmethod
-    def stacks(self) -> Mapping[records.Stack, Stack]:
+    def stacks(self) -> Mapping[records.Stack, Stack[Any]]:
         """The layers by stack, the encoder's first."""
 
     def reader(self) -> nn.Module:
@@ -71,17 +74,13 @@ class TextNetwork(nn.Module, ABC):
 class Model(ABC):
     """A kind of transformer. A variant's fields are the options of the `[model]` table.
 
-    `length` is the longest sequence in tokens; `hidden` of 0 is four times `width`; `dropout` is the
-    ordinary one, of which a run with LayerDrop wants about 0.1 less (Fan et al., 2019). A model with
-    `own_tokens` brings its vocabulary.
+    `length` is the longest sequence in tokens; `dropout` is the ordinary one, of which a run with
+    LayerDrop wants about 0.1 less (Fan et al., 2019). A model with `own_tokens` brings its vocabulary.
     """
 
     tasks: ClassVar[tuple[str, ...]]
     own_tokens: ClassVar[bool] = False
 
-    width: int = 128
-    heads: int = 4
-    hidden: int = 0
     length: int = 64
     dropout: float = 0.1
 
@@ -91,7 +90,14 @@ class Model(ABC):
 
     @abstractmethod
     def build(self, space: TransformerSpace, *, pad: int) -> TextNetwork:
-        """Return the untrained network of a space."""
+        """Return the network of a space as training begins with it."""
+
+    def rebuild(self, space: TransformerSpace, *, pad: int, structure: Mapping[str, Any]) -> TextNetwork:
+        """Return a network to load a run's weights into; of a run nothing else is needed.
+
+        `structure` is that of the network which `build` returned.
+        """
+        return self.build(space, pad=pad)
 
     def tokens(self) -> tuple[Tokenizer, TextInput]:
         """Return what a model with `own_tokens` brings."""
@@ -99,11 +105,26 @@ class Model(ABC):
 
     def check(self) -> None:
         """Raise a `ConfigError` that names the first option that makes no network."""
+        if self.length < 2:
+            raise ConfigError(f"[model] length is {self.length}; it must be at least 2")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"[model] dropout is {self.dropout:g}; it must be at least 0 and below 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreshModel(Model):
+    """A model that begins from drawn weights. `hidden` of 0 is four times `width`."""
+
+    width: int = 128
+    heads: int = 4
+    hidden: int = 0
+
+    def check(self) -> None:
+        super().check()
         for name, value, least in (
             ("width", self.width, 1),
             ("heads", self.heads, 1),
             ("hidden", self.hidden, 0),
-            ("length", self.length, 2),
         ):
             if value < least:
                 raise ConfigError(f"[model] {name} is {value}; it must be at least {least}")
@@ -111,8 +132,6 @@ class Model(ABC):
             raise ConfigError(
                 f"[model] width is {self.width} and heads {self.heads}; the first must be a multiple"
             )
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"[model] dropout is {self.dropout:g}; it must be at least 0 and below 1")
 
     def sized(
         self, *, vocabulary: int, outputs: int, encoder: int = 0, decoder: int = 0

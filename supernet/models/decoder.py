@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from edge_bench.records import TransformerSpace
 from edge_bench.records import transformer as records
-from supernet.models import Model, TextNetwork, check_layers
+from supernet.models import FreshModel, TextNetwork, check_layers
 from supernet.transformer import Embedding, Layer, Stack, before, causal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decoder(Model):
+class Decoder(FreshModel):
     """`layers` causal layers; the matrix of logits is one of its own."""
 
     tasks: ClassVar[tuple[str, ...]] = ("language_modelling",)
@@ -45,7 +45,7 @@ class _Network(TextNetwork):
         self.classifier = nn.Linear(space.width, space.outputs)
 
     @property
-    def stacks(self) -> Mapping[records.Stack, Stack]:
+    def stacks(self) -> Mapping[records.Stack, Stack[Any]]:
         return {"decoder": self.decoder}
 
     def forward(self, tokens: Tensor) -> Tensor:

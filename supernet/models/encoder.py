@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from edge_bench.records import TransformerSpace
 from edge_bench.records import transformer as records
-from supernet.models import Model, TextNetwork, check_layers, masked_mean
+from supernet.models import FreshModel, TextNetwork, check_layers, masked_mean
 from supernet.transformer import Embedding, Layer, Stack, readable
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encoder(Model):
+class Encoder(FreshModel):
     """`layers` layers that read the whole text in both directions (Vaswani et al., 2017)."""
 
     tasks: ClassVar[tuple[str, ...]] = ("text_classification",)
@@ -45,7 +45,7 @@ class _Network(TextNetwork):
         self.classifier = nn.Linear(space.width, space.outputs)
 
     @property
-    def stacks(self) -> Mapping[records.Stack, Stack]:
+    def stacks(self) -> Mapping[records.Stack, Stack[Any]]:
         return {"encoder": self.encoder}
 
     def forward(self, tokens: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from edge_bench.records import TransformerSpace
 from edge_bench.records import transformer as records
-from supernet.models import Model, TextNetwork, check_layers
+from supernet.models import FreshModel, TextNetwork, check_layers
 from supernet.transformer import Embedding, Layer, Stack, before, readable
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderDecoder(Model):
+class EncoderDecoder(FreshModel):
     """The transformer of Vaswani et al. (2017), each stack of a depth of its own."""
 
     tasks: ClassVar[tuple[str, ...]] = ("translation",)
@@ -51,7 +51,7 @@ class _Network(TextNetwork):
         self.decoder_norm = nn.LayerNorm(space.width)
 
     @property
-    def stacks(self) -> Mapping[records.Stack, Stack]:
+    def stacks(self) -> Mapping[records.Stack, Stack[Any]]:
         return {"encoder": self.encoder, "decoder": self.decoder}
 
     def encoded(self, source: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -27,13 +28,16 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What a run's record says of its data: how examples become inputs, classes, how many and left out."""
+    """What a run's record says of its data: how examples become inputs, classes, how many and left out;
+    and the `structure` of a network that its space does not tell in full.
+    """
 
     preprocessing: Preprocessing | None = None
     text: TextInput | None = None
     class_names: tuple[str, ...] = ()
     examples: int
     skipped: int = 0
+    structure: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Task(ABC):

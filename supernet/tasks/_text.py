@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from abc import abstractmethod
 from dataclasses import replace
 from pathlib import Path
@@ -84,7 +83,7 @@ class TextTask(Task):
                 tokenizer = _tokenizer(config, cls.corpus(source), folder)
                 text = TextInput(
                     tokenizer=TOKENIZER_FILE,
-                    digest=digest_of(tokenizer),
+                    digest=tokenizer.digest,
                     vocabulary=tokenizer.size,
                     length=model.length,
                     pad=PAD,
@@ -107,7 +106,9 @@ class TextTask(Task):
         config = record.config
         tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)
         with _seeded(config.seed):
-            network = _model_of(config, home).build(record.search_space, pad=record.text.pad)
+            network = _model_of(config, home).rebuild(
+                record.search_space, pad=record.text.pad, structure=record.structure
+            )
         return cls(
             config,
             open_texts(config.data),
@@ -167,7 +168,12 @@ class TextTask(Task):
 
     @property
     def facts(self) -> Facts:
-        return Facts(text=self.text, class_names=self.class_names, examples=self.examples)
+        return Facts(
+            text=self.text,
+            class_names=self.class_names,
+            examples=self.examples,
+            structure=self._network.structure,
+        )
 
     def network(self, seed: int) -> TextNetwork:
         return self._network
@@ -262,11 +268,6 @@ class TextTask(Task):
             head_width=width,
             tokens=self.tokens_per_text(plain),
         )
-
-
-def digest_of(tokenizer: Tokenizer) -> str:
-    """Return the SHA-256 of the tokenizer's file."""
-    return hashlib.sha256(tokenizer.to_json().encode()).hexdigest()
 
 
 def _tokenizer(config: RunConfig, corpus: list[str], folder: Path) -> Tokenizer:

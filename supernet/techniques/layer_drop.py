@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from edge_bench.errors import ConfigError
 from edge_bench.records import transformer as records
 from supernet.models import TextNetwork
 from supernet.techniques import Technique
-from supernet.transformer import Layer, Stack
+from supernet.transformer import Droppable, Stack
 
 Structure = Literal["layer", "sub_layer", "head", "feed_forward"]
 DEFAULT_RATE = 0.2
@@ -102,7 +102,7 @@ class LayerDrop(Technique):
             stack.skipped = frozenset()
             for layer in stack:
                 layer.dropped = frozenset()
-                for attention in getattr(layer, "attentions", ()):
+                for attention in layer.attentions:
                     attention.kept_heads = None
 
 
@@ -122,20 +122,20 @@ def advised_rate(target_layers: int, layers: int) -> float:
     return 1 - target_layers / layers
 
 
-def _stacks(network: nn.Module) -> Mapping[records.Stack, Stack]:
+def _stacks(network: nn.Module) -> Mapping[records.Stack, Stack[Any]]:
     assert isinstance(network, TextNetwork)
     return network.stacks
 
 
 def _dropped_parts(
-    layer: Layer, rate: float, generator: np.random.Generator, structure: Structure
+    layer: Droppable, rate: float, generator: np.random.Generator, structure: Structure
 ) -> frozenset[str]:
     drawn = generator.random(len(layer.parts))
     fallen = {part for part, number in zip(layer.parts, drawn, strict=True) if number < rate}
     return frozenset(fallen & {"feed_forward"} if structure == "feed_forward" else fallen)
 
 
-def _drop_heads(layer: Layer, rate: float, generator: np.random.Generator) -> None:
+def _drop_heads(layer: Droppable, rate: float, generator: np.random.Generator) -> None:
     for attention in layer.attentions:
         kept = torch.from_numpy(generator.random(attention.heads) >= rate)
         weight = attention.output.weight

@@ -34,6 +34,7 @@ LIBRARIES = (
     "edge-bench",
     "numpy",
     "torch",
+    "transformers",
     "onnx",
     "onnxruntime",
     "ai-edge-litert",

@@ -38,10 +38,13 @@ ALWAYS = 1 - 1e-12
 
 def built(kind: str, **options: Any) -> TextNetwork:
     """Return an untrained network of four layers a stack, always the same."""
-    kinds = {"encoder": Encoder, "decoder": Decoder, "encoder_decoder": EncoderDecoder}
-    model: type[Model] = kinds[kind]
+    kinds: dict[str, type[Model]] = {
+        "encoder": Encoder,
+        "decoder": Decoder,
+        "encoder_decoder": EncoderDecoder,
+    }
     layers = ("encoder_layers", "decoder_layers") if kind == "encoder_decoder" else ("layers",)
-    chosen = model(**{**SIZES, **dict.fromkeys(layers, 4), **options})
+    chosen = kinds[kind](**{**SIZES, **dict.fromkeys(layers, 4), **options})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return chosen.build(chosen.space(vocabulary=VOCABULARY, outputs=OUTPUTS), pad=PAD)

@@ -33,6 +33,8 @@ CHECKPOINT_FILE, TEACHER_FILE = "checkpoint.safetensors", "teacher.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 DEFAULT_SCHEDULE = {"kind": "sandwich"}
 IMAGES = "image_classification"
+# Of labels, where a run gives none.
+SMOOTHING = 0.1
 
 V = TypeVar("V")
 
@@ -173,6 +175,9 @@ class RunConfig:
         chosen = _non_defaults(self)
         opened: dict[str, Any] = {"data": self.open_data()}
         if self.task == IMAGES:
+            if self.training.label_smoothing == SMOOTHING:
+                # Once the default itself, and so no part of a run's name.
+                chosen["training"].pop("label_smoothing")
             opened |= {"space": self.open_space(), "schedule": self.open_schedule()}
         if self.model:
             opened["model"] = self.open_model()
@@ -260,6 +265,8 @@ def _check_tables(run: RunConfig) -> None:
                 if model.own_tokens
                 else f'[tokenizer] must name a kind, e.g. kind = "{variants.names(VOCABULARIES)[0]}"'
             )
+        if run.tokenizer:
+            run.open_tokenizer()
     elif run.tokenizer:
         raise ConfigError("[tokenizer] is given, but [start] brings that of the run it begins from")
 

@@ -13,10 +13,7 @@ from edge_bench.records import ArchConfig, SearchSpace
 from supernet.distillation import label_loss, student_loss
 from supernet.network import ElasticNetwork
 from supernet.phases import Phase
-from supernet.run import Training
-
-# Of labels, where a run gives none.
-SMOOTHING = 0.1
+from supernet.run import SMOOTHING, Training
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -243,6 +243,91 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Home]:
     return train(load_run(path), home=home, say=lambda line: None, interactive=False), home
 
 
+# Tiny runs on text, each trained in a second: the fixture that holds its data, and its tables.
+TEXT_RUNS: dict[str, tuple[str, dict[str, Any]]] = {
+    "text_classification": (
+        "reviews",
+        {
+            "data": {"kind": "labelled_text"},
+            "model": {"kind": "encoder", "layers": 4, "length": 40},
+            "tokenizer": {"kind": "word_piece", "size": 200},
+        },
+    ),
+    "language_modelling": (
+        "story",
+        {
+            "data": {"kind": "running_text"},
+            "model": {"kind": "decoder", "layers": 4, "length": 24},
+            "tokenizer": {"kind": "characters"},
+        },
+    ),
+    "translation": (
+        "pairs",
+        {
+            "data": {"kind": "parallel_text"},
+            "model": {"kind": "encoder_decoder", "encoder_layers": 3, "decoder_layers": 2, "length": 24},
+            "tokenizer": {"kind": "bpe", "size": 300},
+        },
+    ),
+}
+
+
+@pytest.fixture(scope="session")
+def text_tables(reviews: Path, story: Path, pairs: Path) -> Callable[..., dict[str, Any]]:
+    """A function that gives the tables of a tiny run with LayerDrop for a task, some values changed:
+    `text_tables("translation", training={"epochs": 1}, model={"length": 8})`.
+    """
+    folders = {"reviews": reviews, "story": story, "pairs": pairs}
+
+    def make(task: str, **changes: Any) -> dict[str, Any]:
+        place, own = TEXT_RUNS[task]
+        tables: dict[str, Any] = {
+            "name": task,
+            **own,
+            "data": {**own["data"], "path": str(folders[place])},
+            "model": {"width": 16, "heads": 2, "dropout": 0.1, **own["model"]},
+            "techniques": {"layer_drop": {"rate": 0.1}},
+            "training": {
+                "epochs": 2,
+                "batch_size": 16,
+                "learning_rate": 0.02,
+                "epoch_steps": 30,
+                "threads": 1,
+                "device": "cpu",
+            },
+        }
+        for name, change in changes.items():
+            # A table is changed, or taken out by None.
+            if change is None:
+                del tables[name]
+            else:
+                tables[name] = {**tables.get(name, {}), **change} if isinstance(change, dict) else change
+        return tables
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def text_run(
+    text_tables: Callable[..., dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], tuple[Path, Home]]:
+    """A function that gives the folder and home of a task's tiny run, finished; tests leave it as it is."""
+    from edge_bench.documents import from_document
+    from supernet.run import RunConfig
+    from supernet.trainer import train
+
+    finished: dict[str, tuple[Path, Home]] = {}
+
+    def make(task: str) -> tuple[Path, Home]:
+        if task not in finished:
+            home = Home(tmp_path_factory.mktemp(task) / "home")
+            config = from_document(RunConfig, text_tables(task))
+            finished[task] = train(config, home=home, say=lambda line: None, interactive=False), home
+        return finished[task]
+
+    return make
+
+
 # What is measured of each task, whether more is better, and a value of it.
 TEXT_METRICS = {
     "text_classification": ("accuracy", True, 0.831),

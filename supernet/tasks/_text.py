@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -92,7 +94,7 @@ class TextTask(Task):
                 )
             text = replace(text, truncate=config.training.truncate)
             space = model.space(vocabulary=text.vocabulary, outputs=len(class_names) or text.vocabulary)
-            with _seeded(config.seed):
+            with _drawing(_weights_seed(config)):
                 network = model.build(space, pad=text.pad)
             task = cls(config, source, tokenizer, text, space, network, class_names, techniques)
         for technique in techniques.values():
@@ -105,7 +107,7 @@ class TextTask(Task):
         assert record.text is not None and isinstance(record.search_space, TransformerSpace)
         config = record.config
         tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)
-        with _seeded(config.seed):
+        with _drawing(_weights_seed(config)):
             network = _model_of(config, home).rebuild(
                 record.search_space, pad=record.text.pad, structure=record.structure
             )
@@ -196,11 +198,13 @@ class TextTask(Task):
     ) -> StepResult:
         assert isinstance(network, TextNetwork)
         network.train()
+        # Dropout depends on the step alone too. Each process has examples and so a dropout of its own.
+        seed = int(generator.spawn(1)[0].integers(2**62)) + ranks.number
         for technique in self.techniques.values():
             technique.before_step(network, generator)
-        device = next(network.parameters()).device.type
-        half = self.config.training.mixed_precision and device == "cuda"
-        with torch.autocast(device, torch.bfloat16, enabled=half):
+        device = next(network.parameters()).device
+        half = self.config.training.mixed_precision and device.type == "cuda"
+        with _drawing(seed, device), torch.autocast(device.type, torch.bfloat16, enabled=half):
             total, answers, right, of_all = self.loss(network, rows, share)
         # Gradients are averaged over the processes, whose rows have unlike numbers of answers.
         (total * (ranks.count / of_all)).backward()  # type: ignore[no-untyped-call]
@@ -305,19 +309,17 @@ def _model_of(config: RunConfig, home: Home) -> Any:
     return config.open_model()
 
 
-class _seeded:
-    """Draw weights from the run's seed; torch's own random state stays as it was."""
+def _weights_seed(config: RunConfig) -> int:
+    return int(np.random.default_rng([config.seed, _WEIGHTS]).integers(2**63))
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
 
-    def __enter__(self) -> None:
-        self.fork = torch.random.fork_rng(devices=[])
-        self.fork.__enter__()
-        torch.manual_seed(int(np.random.default_rng([self.seed, _WEIGHTS]).integers(2**63)))
-
-    def __exit__(self, *raised: Any) -> None:
-        self.fork.__exit__(*raised)
+@contextmanager
+def _drawing(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Let torch draw from `seed`, on the CPU and on `device`; its own random state stays as it was."""
+    own = [device] if device is not None and device.type == "cuda" else []
+    with torch.random.fork_rng(devices=own):
+        torch.manual_seed(seed)
+        yield
 
 
 def by_length(lengths: list[int], generator: np.random.Generator, batch: int) -> Rows:

@@ -16,7 +16,7 @@ from edge_bench.records.subnet import Split
 from edge_bench.text.encoding import encoded, padded
 from edge_bench.text.examples import LabelledTexts
 from supernet.models import TextNetwork
-from supernet.step import SMOOTHING
+from supernet.run import SMOOTHING
 from supernet.tasks import Rows
 from supernet.tasks._text import TextTask, by_length
 

@@ -17,7 +17,7 @@ from edge_bench.text.encoding import encoded, padded
 from edge_bench.text.examples import SentencePairs
 from supernet.generation import translated
 from supernet.models import TextNetwork
-from supernet.step import SMOOTHING
+from supernet.run import SMOOTHING
 from supernet.tasks import Rows
 from supernet.tasks._text import TextTask, by_length
 

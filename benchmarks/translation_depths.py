@@ -28,10 +28,11 @@ class Settings:
     epoch_steps: int = 0
     limit: int = 0
     vocabulary: int = 6000
+    length: int = 64
 
 
 SETTINGS = {
-    "smoke": Settings(width=32, epochs=1, epoch_steps=6, limit=600, vocabulary=600),
+    "smoke": Settings(width=32, epochs=1, epoch_steps=6, limit=600, vocabulary=600, length=12),
     "cpu": Settings(),
     "gpu": Settings(width=256, epochs=30),
 }
@@ -132,7 +133,7 @@ def tables_of(settings: Settings, run: str, depths: tuple[int, int], dropout: fl
             "encoder_layers": depths[0],
             "decoder_layers": depths[1],
             "width": settings.width,
-            "length": 64,
+            "length": settings.length,
             "dropout": dropout,
         },
         "tokenizer": {"kind": "bpe", "size": settings.vocabulary},

@@ -54,7 +54,7 @@ from supernet.step import StepResult
 from supernet.tasks import Task, task_of
 
 # What the generators of a run are for; part of their seed (2 is that of the weights).
-_ORDER, _STEP, _DROPOUT = 0, 1, 3
+_ORDER, _STEP = 0, 1
 
 
 def train(config: RunConfig, *, home: Home, say: Callable[[str], None], interactive: bool) -> Path:
@@ -93,7 +93,6 @@ def train(config: RunConfig, *, home: Home, say: Callable[[str], None], interact
         _threads(config.training.threads, ranks),
         joined(ranks, device),
         _board(config, folder, ranks) as board,
-        _seeded(config.seed),
     ):
         task = task_of(config.open_data().task).begun(config, home, folder)
         session = _Session(task, folder, say if ranks.first else _unheard, progress, board, ranks, device)
@@ -359,14 +358,6 @@ def _device(wanted: str, ranks: Ranks) -> torch.device:
     device = torch.device("cuda", ranks.local_number)
     torch.cuda.set_device(device)
     return device
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Let what torch draws while a run trains, as dropout does, follow from the run's seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(np.random.default_rng([seed, _DROPOUT]).integers(2**63)))
-        yield
 
 
 @contextmanager

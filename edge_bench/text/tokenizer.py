@@ -17,6 +17,13 @@ from edge_bench.files import write_text
 # Of every tokenizer that is trained here, in this order: the numbers 0 to 3.
 PAD, BEGIN, END, UNKNOWN = 0, 1, 2, 3
 SPECIAL_TOKENS = ("<pad>", "<begin>", "<end>", "<unknown>")
+# What tokenizers made elsewhere call padding, the begin of a text and its end.
+AROUND = (
+    SPECIAL_TOKENS[:3],
+    ("[PAD]", "[CLS]", "[SEP]"),
+    ("<pad>", "<s>", "</s>"),
+    ("<pad>", "<bos>", "<eos>"),
+)
 
 # The library's threads would make it complain of every fork that follows; one thread is quick enough.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -92,6 +99,22 @@ class Tokenizer:
     def number(self, token: str) -> int | None:
         """Return the number of a token by its name, or None."""
         return self._inner.token_to_id(token)
+
+    def around(self) -> tuple[int, int, int]:
+        """Return the numbers of padding, of the begin of a text and of its end.
+
+        Raises:
+            DataError: the tokenizer has none of the names that `AROUND` lists.
+        """
+        for names in AROUND:
+            pad, begin, end = map(self.number, names)
+            if pad is not None and begin is not None and end is not None:
+                return pad, begin, end
+        known = "; or ".join(", ".join(names) for names in AROUND)
+        raise DataError(
+            "the tokenizer has no tokens for padding, begin and end of a text",
+            hint=f"it must have {known}",
+        )
 
     def encode(self, text: str) -> list[int]:
         """Return the numbers of a text's tokens, without any around them."""

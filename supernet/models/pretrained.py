@@ -25,8 +25,6 @@ from supernet.transformer import Embedding, PostNormLayer, Stack, readable
 CONFIG, WEIGHTS, TOKENS = "config.json", "model.safetensors", "tokenizer.json"
 # Of a model in several files: which weight lies in which.
 WEIGHTS_INDEX = "model.safetensors.index.json"
-# How models name what fills a row up, begins and ends a text.
-SPECIAL_TOKENS = (("[PAD]", "[CLS]", "[SEP]"), ("<pad>", "<s>", "</s>"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,16 +84,12 @@ class Pretrained(Model):
         """Return the model's tokenizer, and how a text becomes its input.
 
         Raises:
-            ConfigError: the tokenizer names no known tokens around a text, or has more than the network.
-            DataError: its file is none of the `tokenizers` library.
+            ConfigError: the tokenizer has more tokens than the network.
+            DataError: its file is none of the `tokenizers` library, or names no known tokens around a text.
         """
         folder = self._folder()
         tokenizer = Tokenizer.load(folder / TOKENS)
-        found = [tuple(map(tokenizer.number, names)) for names in SPECIAL_TOKENS]
-        pad, begin, end = next((numbers for numbers in found if None not in numbers), (None,) * 3)
-        if pad is None or begin is None or end is None:
-            known = " nor ".join(", ".join(names) for names in SPECIAL_TOKENS)
-            raise ConfigError(f"'{folder / TOKENS}' has neither the tokens {known}")
+        pad, begin, end = tokenizer.around()
         vocabulary = _hugging_face().sizes_of(folder).vocabulary
         if tokenizer.size > vocabulary:
             raise ConfigError(

@@ -20,7 +20,7 @@ from edge_bench.files import Home, sha256_of
 from edge_bench.records import ArchConfig, Metric, Step, TextInput, TransformerSpace, parse_arch
 from edge_bench.records.notation import FORMS
 from edge_bench.records.subnet import Split
-from edge_bench.text.tokenizer import BEGIN, END, PAD, Tokenizer
+from edge_bench.text.tokenizer import Tokenizer
 from supernet import checkpoint
 from supernet.models import TextNetwork
 from supernet.phases import Place
@@ -83,14 +83,15 @@ class TextTask(Task):
                 tokenizer, text = model.tokens()
             else:
                 tokenizer = _tokenizer(config, cls.corpus(source), folder)
+                pad, begin, end = tokenizer.around()
                 text = TextInput(
                     tokenizer=TOKENIZER_FILE,
                     digest=tokenizer.digest,
                     vocabulary=tokenizer.size,
                     length=model.length,
-                    pad=PAD,
-                    begin=BEGIN,
-                    end=END,
+                    pad=pad,
+                    begin=begin,
+                    end=end,
                 )
             text = replace(text, truncate=config.training.truncate)
             space = model.space(vocabulary=text.vocabulary, outputs=len(class_names) or text.vocabulary)

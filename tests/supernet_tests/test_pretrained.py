@@ -279,7 +279,7 @@ def _nameless(folder: Path) -> None:
         (_pickled, "pytorch_model.bin, a pickle"),
         (_torn, "cannot be read"),
         (_other_weights, "lack 16 tensors"),
-        (_nameless, "has neither the tokens"),
+        (_nameless, "has no tokens for padding"),
         (lambda folder: (folder / "config.json").write_text("{"), "cannot be read"),
         (_saying(model_type="gpt2"), "'gpt2', which is not supported. Known: bert, camembert"),
         (_saying(model_type="mine", auto_map={"AutoModel": "mine.Mine"}), "which is not supported"),

@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_bench import variants
 from edge_bench.errors import ConfigError, DataError, UnknownVariant
-from edge_bench.text.tokenizer import SPECIAL_TOKENS, UNKNOWN, Tokenizer
+from edge_bench.text.tokenizer import BEGIN, END, PAD, SPECIAL_TOKENS, UNKNOWN, Tokenizer
 from edge_bench.text.vocabularies import PACKAGE, open_vocabulary
 
 TEXTS = [
@@ -23,7 +24,8 @@ TEXTS = [
     "the house is old; the street is big\n\n  and the trees are green",
 ] * 4
 ALPHABET = sorted(set("".join(TEXTS)))
-KINDS = variants.names(PACKAGE)
+# Those that learn from texts.
+KINDS = [kind for kind in variants.names(PACKAGE) if kind != "file"]
 # Trained once, since hypothesis asks for it often.
 BPE = open_vocabulary({"kind": "bpe", "size": 300}).train(TEXTS)
 CHARACTERS = open_vocabulary({"kind": "characters"}).train(TEXTS)
@@ -92,6 +94,30 @@ def test_a_character_that_training_never_saw_is_unknown() -> None:
     assert CHARACTERS.encode("d漢g") == [
         CHARACTERS.number("d"), UNKNOWN, CHARACTERS.number("g"),
     ]  # fmt: skip
+
+
+def test_a_tokenizer_made_elsewhere_is_taken_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    BPE.save(path)
+    taken = open_vocabulary({"kind": "file", "path": str(path)}).train([])
+    assert taken.to_json() == BPE.to_json() and taken.around() == (PAD, BEGIN, END)
+    with pytest.raises(DataError, match="there is no tokenizer file"):
+        open_vocabulary({"kind": "file", "path": str(tmp_path / "nowhere.json")}).train([])
+
+
+@pytest.mark.parametrize("names", [("[PAD]", "[CLS]", "[SEP]"), ("<pad>", "<s>", "</s>")])
+def test_tokens_around_a_text_are_known_by_the_names_others_give_them(names: tuple[str, ...]) -> None:
+    words = {"a": 0, names[2]: 1, names[0]: 2, names[1]: 3}
+    inner = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="a"))
+    assert Tokenizer(inner).around() == (2, 3, 1)
+
+
+def test_a_tokenizer_without_tokens_around_a_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    inner = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0}, unk_token="a"))
+    Tokenizer(inner).save(path)
+    with pytest.raises(DataError, match="no tokens for padding, begin and end"):
+        open_vocabulary({"kind": "file", "path": str(path)}).train([])
 
 
 def test_merges_make_frequent_words_short() -> None:

@@ -71,7 +71,20 @@ def text_folder(folder: Path, test_characters: int) -> Path:
 
 def figures_of(home: Home, data: Path, settings: Settings, seed: int) -> dict[str, Any]:
     """Return the perplexities of one character, by arm, of the networks that are compared."""
-    plain = {
+    plain = tables_of(data, settings, seed)
+    dropped = {"techniques": {"layer_drop": {"rate": RATE}}}
+    arms = {"plain": text_runs.trained(home, plain)}
+    tuning = {**plain["training"], "epoch_steps": settings.tuning_steps, "learning_rate": 1e-3}
+    again = {key: plain[key] for key in ("seed", "data")}
+    start = {"start": {"run": arms["plain"].name}, "training": tuning, "name": f"tuned-{seed}"}
+    arms["fine_tuned"] = text_runs.trained(home, {**again, **start, **dropped})
+    arms["layer_drop"] = text_runs.trained(home, {**plain, **dropped, "name": f"layer-drop-{seed}"})
+    return {arm: perplexities(run) for arm, run in arms.items()} | {"seed": seed}
+
+
+def tables_of(data: Path, settings: Settings, seed: int) -> dict[str, Any]:
+    """Return the run of the plain arm."""
+    return {
         "name": f"plain-{seed}",
         "seed": seed,
         "data": {"kind": "running_text", "path": str(data), "selection_fraction": 0.02},
@@ -93,14 +106,6 @@ def figures_of(home: Home, data: Path, settings: Settings, seed: int) -> dict[st
             "threads": 1,
         },
     }
-    dropped = {"techniques": {"layer_drop": {"rate": RATE}}}
-    arms = {"plain": text_runs.trained(home, plain)}
-    tuning = {**plain["training"], "epoch_steps": settings.tuning_steps, "learning_rate": 1e-3}  # type: ignore[dict-item]
-    again = {key: plain[key] for key in ("seed", "data")}
-    start = {"start": {"run": arms["plain"].name}, "training": tuning, "name": f"tuned-{seed}"}
-    arms["fine_tuned"] = text_runs.trained(home, {**again, **start, **dropped})
-    arms["layer_drop"] = text_runs.trained(home, {**plain, **dropped, "name": f"layer-drop-{seed}"})
-    return {arm: perplexities(run) for arm, run in arms.items()} | {"seed": seed}
 
 
 def perplexities(run: TrainedRun) -> dict[str, Any]:

@@ -149,10 +149,7 @@ class RunConfig:
 
     def open_model(self) -> Model:
         """Return the `[model]` variant; `ConfigError` names an unknown kind or option."""
-        # Imported here: a model is torch's, and a run file of images names none.
-        from supernet.models import Model
-
-        return _open(Model, MODELS, "model", self.model)
+        return open_model(self.model)
 
     def open_tokenizer(self) -> Vocabulary:
         """Return the `[tokenizer]` variant; `ConfigError` names an unknown kind or option."""
@@ -277,6 +274,14 @@ def _model(name: str) -> type[Model]:
     return variants.load(Model, MODELS, name)
 
 
+def open_model(table: Mapping[str, Any]) -> Model:
+    """Return the model that a `[model]` table describes: `kind` and that kind's options."""
+    # Imported here: a model is torch's, and a run file of images names none.
+    from supernet.models import Model
+
+    return _open(Model, MODELS, "model", table)
+
+
 def open_space(table: Mapping[str, Any]) -> Space:
     """Return the space that a `[space]` table describes: `kind` and that kind's options."""
     return _open(Space, SPACES, "space", table)
@@ -288,7 +293,8 @@ class RunRecord:
 
     `images` is the number of training examples (images, or texts, pairs, windows) and `skipped` of those
     left out as unreadable. `text` says how a text becomes tokens; its `tokenizer` lies in the folder.
-    `structure` is what the network of a `[model]` is made from beside its space.
+    `structure` is what the network of a `[model]` is made from beside its space; `model` is that table
+    of the run this one began from, so that it can be opened without that run.
     """
 
     config: RunConfig
@@ -302,6 +308,7 @@ class RunRecord:
     versions: Mapping[str, str]
     text: TextInput | None = None
     structure: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def elastic_space(self) -> SearchSpace:

@@ -260,6 +260,7 @@ class _Session:
             preprocessing=self.facts.preprocessing,
             text=self.facts.text,
             structure=self.facts.structure,
+            model=self.facts.model,
             class_names=self.facts.class_names,
             images=self.facts.examples,
             skipped=self.facts.skipped,

@@ -29,7 +29,8 @@ Rows = npt.NDArray[np.int64]
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """What a run's record says of its data: how examples become inputs, classes, how many and left out;
-    and the `structure` of a network that its space does not tell in full.
+    and of a network that its space does not tell in full, the `structure`, and the `[model]` table where it
+    is not the run's own.
     """
 
     preprocessing: Preprocessing | None = None
@@ -38,6 +39,7 @@ class Facts:
     examples: int
     skipped: int = 0
     structure: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Task(ABC):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,15 @@ from supernet.models import TextNetwork
 from supernet.phases import Place
 from supernet.programs import save_program
 from supernet.ranks import Ranks
-from supernet.run import CHECKPOINT_FILE, TOKENIZER_FILE, RunConfig, RunRecord, find_run, read_record
+from supernet.run import (
+    CHECKPOINT_FILE,
+    TOKENIZER_FILE,
+    RunConfig,
+    RunRecord,
+    find_run,
+    open_model,
+    read_record,
+)
 from supernet.step import StepResult
 from supernet.tasks import Facts, Rows, Task, task_of
 from supernet.techniques import Technique
@@ -59,6 +67,7 @@ class TextTask(Task):
         self.config, self.source, self.tokenizer, self.text = config, source, tokenizer, text
         self.space, self.class_names, self.techniques = space, class_names, techniques
         self._network = network
+        self._model: Mapping[str, Any] = config.model
         self._encoded: dict[Split, Any] = {}
         self.technique = "+".join(techniques) or "plain"
 
@@ -77,6 +86,7 @@ class TextTask(Task):
                     f"trained on {', '.join(begun.class_names)}"
                 )
             task = cls(config, source, tokenizer, text, network.space, network, class_names, techniques)
+            task._model = begun._model
         else:
             model = config.open_model()
             if model.own_tokens:
@@ -109,7 +119,7 @@ class TextTask(Task):
         config = record.config
         tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)
         with _drawing(_weights_seed(config)):
-            network = _model_of(config, home).rebuild(
+            network = open_model(record.model or config.model).rebuild(
                 record.search_space, pad=record.text.pad, structure=record.structure
             )
         return cls(
@@ -176,6 +186,7 @@ class TextTask(Task):
             class_names=self.class_names,
             examples=self.examples,
             structure=self._network.structure,
+            model=self._model if self.config.start else {},
         )
 
     def network(self, seed: int) -> TextNetwork:
@@ -295,19 +306,13 @@ def _started(config: RunConfig, home: Home) -> TextTask:
         raise ConfigError(f"[start] run '{folder.name}' is not finished", hint="train it to its end first")
     task = task_of(record.config.task).of_run(record, home, folder)
     assert isinstance(task, TextTask)
+    task._model = record.model or record.config.model
     arch = parse_arch(config.start.keep, task.space)
     if arch is None:
         raise ConfigError(f"[start] keep is '{config.start.keep}'; it may be {FORMS}")
     checkpoint.restore(folder / CHECKPOINT_FILE, task._network)
     task._network = task._network.cut(arch)
     return task
-
-
-def _model_of(config: RunConfig, home: Home) -> Any:
-    """Return the model of a run, or of the run that it began from."""
-    while config.start:
-        config = read_record(find_run(config.start.run, home)).config
-    return config.open_model()
 
 
 def _weights_seed(config: RunConfig) -> int:

@@ -264,6 +264,9 @@ def test_a_run_that_begins_from_another_learns_on_and_can_be_begun_from_again(
     assert lines(second)[-1]["loss"] < lines(original)[-1]["loss"]
     space: Any = read_record(third).search_space
     assert space.decoder_layers == 2
+    # Neither of the runs that it goes back to is needed any more.
+    shutil.rmtree(second)
+    shutil.rmtree(home.runs / original.name)
     assert TrainedRun.open(third).judge(space.largest()).value > 1
 
 

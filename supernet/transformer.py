@@ -226,6 +226,14 @@ class Stack(nn.ModuleList, Generic[L]):
             if not (self.training and place in self.skipped):
                 yield place, layer
 
+    def run_all(self) -> None:
+        """Let every layer, and each part of it, run in training too."""
+        self.skipped = frozenset()
+        for layer in self:
+            layer.dropped = frozenset()
+            for attention in layer.attentions:
+                attention.kept_heads = None
+
 
 class Embedding(nn.Module):
     """Tokens and their places as vectors, both learned."""

@@ -77,7 +77,8 @@ class Gates(nn.Module):
     def draw(self) -> None:
         """Draw which layers run in the next batch, by what layers were given in the batches before."""
         # What a layer is given depends on the gates before it: the mean of earlier batches stands for it.
-        told = self.of_activation(self.get_buffer("activations")).squeeze(-1)
+        # A copy, since the pass that is drawn for takes in new ones before its gradient is asked for.
+        told = self.of_activation(self.get_buffer("activations").clone()).squeeze(-1)
         scores = self.scores + told
         self.get_buffer("means").lerp_(scores.detach(), 0.1)
         noise = -torch.log(-torch.log(torch.rand_like(scores).clamp(1e-9, 1 - 1e-7)))

@@ -64,7 +64,7 @@ class TextNetwork(nn.Module, ABC):
                     shallow._modules[name] = Stack(whole[stack][place] for place in kept[stack])
         plain = copy.deepcopy(shallow)
         for layers in plain.stacks.values():
-            layers.skipped = frozenset()
+            layers.run_all()
         depths = {f"{stack}_layers": len(places) for stack, places in kept.items()}
         plain.space = replace(self.space, **depths)  # type: ignore[arg-type]
         return plain.eval()

@@ -99,11 +99,7 @@ class LayerDrop(Technique):
 
     def finish(self, network: nn.Module) -> None:
         for stack in _stacks(network).values():
-            stack.skipped = frozenset()
-            for layer in stack:
-                layer.dropped = frozenset()
-                for attention in layer.attentions:
-                    attention.kept_heads = None
+            stack.run_all()
 
 
 def advised_rate(target_layers: int, layers: int) -> float:

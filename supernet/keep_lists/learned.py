@@ -32,9 +32,11 @@ class Learned(KeepList):
     """The network stays as it is; for `STEPS` batches of training examples the scores of its layers learn.
 
     A layer's score is a small network's answer to the mean of what it is given, beside a number of its
-    own. In each batch the layers of the highest scores, disturbed by Gumbel noise, run; the gradient
-    takes the way through the softmax of the scores, scaled so that shares sum to the depth. In the end
-    the layers of the highest mean score are kept, whatever the input.
+    own. For each batch two choices of layers are drawn by the scores (Gumbel noise is added, and the
+    highest are kept), and the choice of the lower loss becomes the likelier one, the other the less likely
+    (REINFORCE: Williams, 1992). The gradient through the network would be no guide: it tells what a
+    little more of a layer does, not what the whole of it does. In the end the layers of the highest mean
+    score are kept, whatever the input.
     """
 
     def choose(self, trained: TrainedRun, depths: Depths, *, seed: int, report: Report) -> ArchConfig:
@@ -52,12 +54,18 @@ class Learned(KeepList):
             optimizer = torch.optim.Adam(
                 [parameter for gate in gates.values() for parameter in gate.parameters()], lr=LEARNING_RATE
             )
+            usual_gap = 0.0
             with gated(network, gates):
                 for step, rows in enumerate(_batches(task, generator), start=1):
-                    optimizer.zero_grad()
-                    total, answers, *_ = task.loss(network, rows, slice(0, len(rows)))
-                    (total / answers).backward()  # type: ignore[no-untyped-call]
-                    optimizer.step()
+                    (one, chance), (other, other_chance) = (
+                        _tried(task, network, gates, rows) for _ in "12"
+                    )
+                    gap = one - other
+                    usual_gap += (abs(gap) - usual_gap) / min(step, 10)
+                    if gap:
+                        optimizer.zero_grad()
+                        (np.clip(gap / usual_gap, -2, 2) * (chance - other_chance)).backward()
+                        optimizer.step()
                     report("learn", step, STEPS)
         return space.keeping({stack: gate.kept() for stack, gate in gates.items()})
 
@@ -72,22 +80,27 @@ class Gates(nn.Module):
         self.of_activation = nn.Sequential(nn.Linear(width, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, 1))
         self.register_buffer("means", torch.zeros(layers))
         self.register_buffer("activations", torch.zeros(layers, width))
-        self.drawn: Tensor | None = None
+        self.running: frozenset[int] = frozenset()
 
-    def draw(self) -> None:
-        """Draw which layers run in the next batch, by what layers were given in the batches before."""
+    def draw(self) -> Tensor:
+        """Draw which layers run in the next batch, by what layers were given in the batches before.
+
+        Returns:
+            The logarithm of the chance of this choice, in the order in which layers were drawn.
+        """
         # What a layer is given depends on the gates before it: the mean of earlier batches stands for it.
-        # A copy, since the pass that is drawn for takes in new ones before its gradient is asked for.
+        # A copy, since the next batch adds to it before the gradient is asked for.
         told = self.of_activation(self.get_buffer("activations").clone()).squeeze(-1)
         scores = self.scores + told
         self.get_buffer("means").lerp_(scores.detach(), 0.1)
         noise = -torch.log(-torch.log(torch.rand_like(scores).clamp(1e-9, 1 - 1e-7)))
-        disturbed = scores + noise
-        shares = (disturbed.softmax(0) * self.kept_layers).clamp(max=1.0)
-        run = torch.zeros_like(shares)
-        run[disturbed.topk(self.kept_layers).indices] = 1.0
-        # Straight through: runs or not, with the gradient of the shares.
-        self.drawn = run + shares - shares.detach()
+        order = (scores.detach() + noise).argsort(descending=True)
+        self.running = frozenset(map(int, order[: self.kept_layers]))
+        drawn = scores[order]
+        # Each among those that were not drawn before it.
+        left = drawn.flip(0).logcumsumexp(0).flip(0)
+        chance: Tensor = (drawn - left)[: self.kept_layers].sum()
+        return chance
 
     def see(self, place: int, x: Tensor) -> None:
         """Take in what a layer was given: x [n, tokens, width]."""
@@ -101,16 +114,12 @@ class Gates(nn.Module):
 
 @contextmanager
 def gated(network: TextNetwork, gates: Mapping[Stack, Gates]) -> Iterator[None]:
-    """Let the layers of `network` add what their gate lets through, drawn anew for each call of it."""
-
-    def begin(*_: Any) -> None:
-        for gate in gates.values():
-            gate.draw()
-
-    hooks = [network.register_forward_pre_hook(begin)]
-    for stack, layers in network.stacks.items():
-        for place, layer in enumerate(layers):
-            hooks.append(layer.register_forward_hook(_gate(gates[stack], place)))
+    """Let only those layers of `network` add something that their gates have drawn."""
+    hooks = [
+        layer.register_forward_hook(_gate(gates[stack], place))
+        for stack, layers in network.stacks.items()
+        for place, layer in enumerate(layers)
+    ]
     try:
         yield
     finally:
@@ -121,10 +130,19 @@ def gated(network: TextNetwork, gates: Mapping[Stack, Gates]) -> Iterator[None]:
 def _gate(gates: Gates, place: int) -> Any:
     def pass_through(_: nn.Module, given: tuple[Tensor, ...], answer: Tensor) -> Tensor:
         gates.see(place, given[0])
-        assert gates.drawn is not None
-        return given[0] + gates.drawn[place] * (answer - given[0])
+        return answer if place in gates.running else given[0]
 
     return pass_through
+
+
+def _tried(
+    task: TextTask, network: TextNetwork, gates: Mapping[Stack, Gates], rows: np.ndarray[Any, Any]
+) -> tuple[float, Tensor]:
+    """Draw a choice of layers; return its mean loss, and the logarithm of its chance."""
+    chance = torch.stack([gate.draw() for gate in gates.values()]).sum()
+    with torch.no_grad():
+        total, answers, *_ = task.loss(network, rows, slice(0, len(rows)))
+    return float(total) / answers, chance
 
 
 def _batches(task: TextTask, generator: np.random.Generator) -> Iterator[np.ndarray[Any, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -303,6 +304,27 @@ def text_tables(reviews: Path, story: Path, pairs: Path) -> Callable[..., dict[s
             else:
                 tables[name] = {**tables.get(name, {}), **change} if isinstance(change, dict) else change
         return tables
+
+    return make
+
+
+@pytest.fixture
+def text_file(text_tables: Callable[..., dict[str, Any]], tmp_path: Path) -> Callable[..., Path]:
+    """A function that gives a run file of what `text_tables` gives."""
+
+    def lines(table: dict[str, Any]) -> str:
+        return "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+
+    def make(task: str, **changes: Any) -> Path:
+        tables = text_tables(task, **changes)
+        for name, options in tables.pop("techniques", {}).items():
+            tables[f"techniques.{name}"] = options
+        text = lines({key: value for key, value in tables.items() if not isinstance(value, dict)})
+        for key, value in tables.items():
+            text += f"[{key}]\n{lines(value)}" if isinstance(value, dict) else ""
+        path = tmp_path / f"{task}.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
 
     return make
 

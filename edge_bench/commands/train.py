@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_bench import variants
 from edge_bench.commands import Command, Context, Outcome
+from edge_bench.data import ImageSource
 from edge_bench.errors import ConfigError
 from edge_bench.records.quality import metric_word, value_text
+
+if TYPE_CHECKING:
+    from supernet.run import RunConfig
 
 DATA = "edge_bench.data"
 # The kind of a folder that shows none, and those that a text file's ending shows.
@@ -37,11 +41,14 @@ class Train(Command):
         parser.add_argument(
             "--data",
             metavar="KIND_OR_FOLDER",
-            help="train on another data set: digits, a folder with one sub-folder of images a class, "
-            "or a folder of CIFAR-10's parquet files",
+            help="train on another data set: digits, a folder with one sub-folder of images a class or of "
+            "CIFAR-10's parquet files, a folder or file of text (.tsv, .csv, .txt; pairs in train.en and "
+            "train.de), or KIND:PATH",
         )
         parser.add_argument(
-            "--skip-bad", action="store_true", help="leave out images that do not decode, and count them"
+            "--skip-bad",
+            action="store_true",
+            help="leave out images that do not decode, or empty lines of text, and count them",
         )
 
     def run(self, options: argparse.Namespace, context: Context) -> Outcome:
@@ -54,7 +61,7 @@ class Train(Command):
             table = data_table(options.data)
             overrides.append(f"data={{{', '.join(f'{k} = {json.dumps(v)}' for k, v in table.items())}}}")
         if options.skip_bad:
-            overrides.append("data.skip_bad=true")
+            overrides.append(_skipping(load_run(options.run, overrides)))
         config = load_run(options.run, overrides)
         folder = train(
             config,
@@ -103,6 +110,18 @@ def _kind_of(path: Path) -> str | None:
     if path.is_file():
         return TEXT_KINDS.get(Path(path.name.removesuffix(".gz")).suffix.lower())
     return None
+
+
+def _skipping(config: RunConfig) -> str:
+    """Return the change of a run file that leaves out what is bad in its data."""
+    source = config.open_data()
+    if isinstance(source, ImageSource):
+        return "data.skip_bad=true"
+    if not hasattr(source, "skip_empty"):
+        raise ConfigError(
+            f"--skip-bad is given, but data of kind '{config.data['kind']}' has no rows to leave out"
+        )
+    return "data.skip_empty=true"
 
 
 def _told(document: dict[str, Any]) -> str:

@@ -47,10 +47,12 @@ POOLED_BATCHES = 50
 class TextTask(Task):
     """Tokens, a transformer and the techniques it is trained with; a variant adds examples and a metric.
 
-    `smoothing` is that of labels where the run gives none.
+    `smoothing` is that of labels where the run gives none; `skipped` counts the examples that `read` found
+    left out.
     """
 
     smoothing: ClassVar[float]
+    skipped: int = 0
     space: TransformerSpace
 
     def __init__(
@@ -185,6 +187,7 @@ class TextTask(Task):
             text=self.text,
             class_names=self.class_names,
             examples=self.examples,
+            skipped=self.skipped,
             structure=self._network.structure,
             model=self._model if self.config.start else {},
         )

@@ -40,7 +40,7 @@ class TextClassification(TextTask):
     def read(self) -> None:
         train = _labelled(self.source, "train")
         self.rows = encoded(self.tokenizer, train.texts, self.text)
-        self.labels = train.labels
+        self.labels, self.skipped = train.labels, train.skipped
 
     @property
     def examples(self) -> int:

@@ -37,6 +37,7 @@ class Translation(TextTask):
         pairs = _pairs(self.source, "train")
         self.sources = encoded(self.tokenizer, pairs.sources, self.text)
         self.targets = encoded(self.tokenizer, pairs.targets, self.text)
+        self.skipped = pairs.skipped
 
     @property
     def examples(self) -> int:

@@ -99,9 +99,9 @@ class Model(ABC):
         """
         return self.build(space, pad=pad)
 
-    def tokens(self) -> tuple[Tokenizer, TextInput]:
-        """Return what a model with `own_tokens` brings."""
-        raise NotImplementedError(f"{type(self).__name__} brings no tokens")
+    def tokens(self) -> tuple[Tokenizer, TextInput] | None:
+        """Return the tokenizer that a model with `own_tokens` brings, and how it reads; None of others."""
+        return None
 
     def check(self) -> None:
         """Raise a `ConfigError` that names the first option that makes no network."""

@@ -91,8 +91,9 @@ class TextTask(Task):
             task._model = begun._model
         else:
             model = config.open_model()
-            if model.own_tokens:
-                tokenizer, text = model.tokens()
+            brought = model.tokens()
+            if brought is not None:
+                tokenizer, text = brought
             else:
                 tokenizer = _tokenizer(config, cls.corpus(source), folder)
                 pad, begin, end = tokenizer.around()

@@ -12,7 +12,10 @@ READY := $(VENV)/.ready
 # More words for pip, e.g. another index for a torch build of your own (see README).
 PIP_OPTIONS ?=
 
-.PHONY: help install quickstart dashboard test test-slow smoke lint format clean
+# What only benchmarks import, apart from what everything else sees (benchmarks/report.py:PEERS).
+PEERS := $(VENV)/peers
+
+.PHONY: help install quickstart dashboard test test-slow peers smoke lint format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -46,8 +49,12 @@ test-slow: $(READY) ## the tests that take minutes
 # Not the one that trains and measures for minutes, nor the one that emulates a board: slow tests do that.
 SMOKED := $(filter-out report quickstart arm_emulated,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
-smoke: $(READY) ## every benchmark at its smallest size, to see that it works
+peers: $(READY) ## install what benchmarks compare with
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_OPTIONS) -c constraints.txt -e '.[peers]'
+	@test -d $(PEERS)/ofa || $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_OPTIONS) \
+		-c constraints.txt --no-deps --target $(PEERS) ofa torchvision
+
+smoke: peers ## every benchmark at its smallest size, to see that it works
 	@for name in $(SMOKED); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py --size smoke || exit 1; done
 
 format: $(READY) ## put the code in the house's form

@@ -1,11 +1,11 @@
 """Is the elastic network as exact as once-for-all's own package, and how much faster is it?
 
-The peer is PyPI's `ofa` (`pip install -e '.[peers]' -c constraints.txt`): the same MobileNetV3 space, the
-same weights, the same subnets and images. First the loss and the gradients of random subnets are compared,
-then one training step (a frozen teacher in training mode, four random subnets forward and back with
-distillation and smoothed labels, SGD with Nesterov momentum), the extraction of a subnet, and the
-re-estimation of its batch-norm statistics. Each pair is measured in turns on one batch and one draw of
-subnets; a ratio is the median of the ratios of all rounds.
+The peer is PyPI's `ofa` (`make peers`): the same MobileNetV3 space, the same weights, the same subnets and
+images. First the loss and the gradients of random subnets are compared, then one training step (a frozen
+teacher in training mode, four random subnets forward and back with distillation and smoothed labels, SGD
+with Nesterov momentum), the extraction of a subnet, and the re-estimation of its batch-norm statistics.
+Each pair is measured in turns on one batch and one draw of subnets; a ratio is the median of the ratios of
+all rounds.
 
 On one thread the clock is the process's CPU time, which other work on the machine does not count towards;
 on two it is the wall. The peer's step leaves out its progress bar and its accuracy meters. The bars of the
@@ -77,6 +77,7 @@ Clock = Callable[[], float]
 
 def main() -> int:
     options = report.arguments(__doc__)
+    sys.path.append(str(report.PEERS))
     if find_spec("ofa") is None or find_spec("torchvision") is None:
         print(f"the peer is not installed; {report.INSTALL_PEERS}")
         return 2

@@ -28,8 +28,9 @@ RESULTS = ROOT / "benchmarks" / "results"
 # "smoke" shows that the script works, "cpu" gives the recorded figure on 2 cores, "gpu" is the same on
 # a machine whose GPU torch sees.
 SIZES = ("smoke", "cpu", "gpu")
-# What installs the packages that benchmarks compare with.
-INSTALL_PEERS = "pip install -e '.[peers]' -c constraints.txt"
+# What installs the packages that benchmarks compare with, and where those lie that nothing else may see.
+INSTALL_PEERS = "make peers"
+PEERS = Path(sys.prefix) / "peers"
 LIBRARIES = (
     "edge-bench",
     "numpy",

@@ -81,7 +81,7 @@ class _Arm:
         if tokens.device.type == "cuda":
             torch.cuda.synchronize()
         begun = time.perf_counter()
-        self.technique.before_step(self.network, generator)
+        self.technique.before_step(self.network, generator, 0, 1)
         self.optimizer.zero_grad(set_to_none=True)
         logits = self.network(tokens[:, :-1])
         F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten()).backward()

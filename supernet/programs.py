@@ -1,4 +1,4 @@
-"""A network as a `torch.export` program, which needs none of the code that made it."""
+"""A network as it is deployed: a `torch.export` program that needs none of the code that made it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from edge_bench.files import atomic_path
+
+
+def sparsity_of(network: nn.Module) -> float:
+    """Return the share of zeros among all weights of a network, biases and norms left out."""
+    weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    kept = sum(int(weight.count_nonzero()) for weight in weights)
+    return 1 - kept / sum(weight.numel() for weight in weights)
 
 
 def save_program(network: nn.Module, examples: tuple[Tensor, ...], free: Any, path: Path) -> None:

@@ -230,7 +230,7 @@ def checked(run: RunConfig) -> RunConfig:
 def _check_tables(run: RunConfig) -> None:
     """Raise a `ConfigError` for a table that the run's data has no use for, or lacks."""
     task, defaults = run.task, RunConfig(name="default")
-    of_text = ("model", "tokenizer", "techniques", "start")
+    of_text = ("model", "tokenizer", "start")
     wrong = of_text if task == IMAGES else ("space", "schedule", "phases")
     for table in wrong:
         if getattr(run, table) != getattr(defaults, table):
@@ -238,6 +238,9 @@ def _check_tables(run: RunConfig) -> None:
                 f"[{table}] is given, but the data is for {task.replace('_', ' ')}",
                 hint=f"remove [{table}], or name other [data]",
             )
+    for name, technique in run.open_techniques().items():
+        if task not in technique.tasks:
+            raise ConfigError(f"[techniques.{name}] is not for {task.replace('_', ' ')}")
     if task == IMAGES:
         return
     if bool(run.model) == bool(run.start):
@@ -245,9 +248,6 @@ def _check_tables(run: RunConfig) -> None:
             "a run on text needs either a [model] to begin with or a [start] to go on from",
             hint='e.g. [model] kind = "encoder"',
         )
-    for name, technique in run.open_techniques().items():
-        if task not in technique.tasks:
-            raise ConfigError(f"[techniques.{name}] is not for {task.replace('_', ' ')}")
     if run.model:
         model = run.open_model()
         if task not in model.tasks:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -76,8 +77,7 @@ class TrainedRun:
             )
         home = home or Home(folder.parent.parent)
         task = task_of(record.config.task).of_run(record, home, folder)
-        network = task.judged_network()
-        checkpoint.restore(path, network)
+        network = task.judged(partial(checkpoint.restore, path))
         weights = sha256_of(path)
         kept = {
             one.key: one
@@ -163,7 +163,7 @@ class TrainedRun:
         self.space.check(arch)
         identity = f"{self.name}-{arch.key}"
         cut = self.task.cut(self.network, arch, folder=home.artifacts / identity, home=home)
-        told = {"preprocessing": None, **cut}
+        told = {"preprocessing": None, **cut, "notes": {**cut.get("notes", {}), **self.task.notes}}
         return Subnet(
             id=identity,
             run=self.name,

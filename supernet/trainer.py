@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,7 @@ class _Session:
             for module in self.network.modules():
                 if isinstance(module, ElasticNorm):
                     module.synchronised = True
+        task.begin(self.network)
         # New weights for a new run; those of the checkpoint replace them for one that goes on.
         self.optimizer = optimizer_of(self.network, config.training)
         decay = config.training.average
@@ -206,14 +208,14 @@ class _Session:
         """Return the largest network as it stood when the first phase with a frozen teacher began."""
         path = self.folder / TEACHER_FILE
         first = next(n for n, phase in enumerate(self.phases) if phase.teacher == "frozen")
-        teacher = self.task.judged_network().requires_grad_(False)
         if (place.number, place.step) == (first, 0):
-            teacher.load_state_dict(self.network.state_dict())
+            weights = self.network.state_dict()
             if self.ranks.first:
-                checkpoint.save_weights(path, teacher)
+                checkpoint.save_weights(path, self.network)
+            teacher = self.task.judged(lambda network: network.load_state_dict(weights))
         else:
-            checkpoint.restore(path, teacher)
-        return teacher.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+            teacher = self.task.judged(partial(checkpoint.restore, path))
+        return teacher.requires_grad_(False).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def _step(self, step: int, place: Place, epoch: _Epoch) -> None:
         training, phase = self.config.training, place.phase
@@ -225,6 +227,9 @@ class _Session:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         frozen = self.teacher if phase.teacher == "frozen" else None
+        self.network.train()
+        for technique in self.task.techniques.values():
+            technique.before_step(self.network, generator, step, self.progress.steps)
         result = self.task.gather(
             self.network, self._rows(step), self.share, place, generator, self.ranks, frozen
         )
@@ -238,6 +243,8 @@ class _Session:
         if training.clip_norm:
             nn.utils.clip_grad_norm_(self.network.parameters(), training.clip_norm)
         self.optimizer.step()
+        for technique in self.task.techniques.values():
+            technique.after_step(self.network, step, self.progress.steps)
         if self.average:
             self.average.follow(self.network, step)
         epoch.add(result, examples=self.share.stop - self.share.start)
@@ -327,8 +334,7 @@ class _Session:
 
     def _summarise(self) -> None:
         self.task.end(self.network)
-        network = self.task.judged_network()
-        checkpoint.restore(self.folder / CHECKPOINT_FILE, network)
+        network = self.task.judged(partial(checkpoint.restore, self.folder / CHECKPOINT_FILE))
         unit, examples = self.task.unit, self.progress.steps * self.batch
         summary = {
             "run": self.folder.name,

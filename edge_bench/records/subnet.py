@@ -82,6 +82,7 @@ class Subnet:
 
     `data` is the `[data]` table (kind and options) that finds its examples again; `params` counts
     the module's parameters as trained, `macs` the multiply-accumulates for one image or longest text.
+    `sparsity` is the share of zeros among all weights as deployed, biases and norms left out.
     A network takes images (`preprocessing`) or text (`text`); one that generates has a `step`.
     """
 

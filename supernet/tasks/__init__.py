@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -20,6 +21,7 @@ from supernet.phases import Place
 from supernet.ranks import Ranks
 from supernet.run import RunConfig, RunRecord
 from supernet.step import StepResult
+from supernet.techniques import Technique
 
 TASKS = "supernet.tasks"
 
@@ -46,10 +48,13 @@ class Task(ABC):
     """A variant's file has the name of the task. It opens to train (`begun`) or to judge (`of_run`).
 
     Draws of a step depend on the step alone, so that an interrupted run ends as an undisturbed one.
+    `techniques` are those of the run by name; `notes` is what they told of the network that is judged.
     """
 
     unit: ClassVar[str]
     technique: str
+    techniques: Mapping[str, Technique]
+    notes: Mapping[str, Any] = MappingProxyType({})
     config: RunConfig
     space: SearchSpace | TransformerSpace
 
@@ -85,6 +90,31 @@ class Task(ABC):
     def judged_network(self) -> nn.Module:
         """Return a network of this task's structure, to load trained weights into."""
 
+    def begin(self, network: nn.Module) -> None:
+        """Put into a new network what its techniques train with.
+
+        Raises:
+            ConfigError: a technique does not fit the network.
+        """
+        for technique in self.techniques.values():
+            technique.check(network)
+            technique.begin(network)
+
+    def end(self, network: nn.Module) -> None:
+        """Take from the network what only training needs."""
+        for technique in reversed(list(self.techniques.values())):
+            technique.finish(network)
+
+    def judged(self, load: Callable[[nn.Module], object]) -> nn.Module:
+        """Return the network that is judged and cut: plain, with the weights that `load` gives it."""
+        network = self.judged_network()
+        self.begin(network)
+        load(network)
+        told = {name: dict(technique.facts(network)) for name, technique in self.techniques.items()}
+        self.notes = {name: facts for name, facts in told.items() if facts}
+        self.end(network)
+        return network
+
     def order(self, generator: np.random.Generator, batch: int) -> Rows:
         """Return the rows of an epoch in the order they are trained on, for batches of `batch`."""
         return generator.permutation(self.facts.examples)
@@ -115,10 +145,6 @@ class Task(ABC):
             ranks: the processes, over which gradients are averaged afterwards.
             frozen: the teacher, in a phase that has a frozen one.
         """
-
-    @abstractmethod
-    def end(self, network: nn.Module) -> None:
-        """Take from the network what only training needs."""
 
     @abstractmethod
     def judge(self, network: nn.Module, arch: ArchConfig, split: Split) -> Metric:

@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -24,7 +25,7 @@ from edge_bench.text.tokenizer import Tokenizer
 from supernet import checkpoint
 from supernet.models import TextNetwork
 from supernet.phases import Place
-from supernet.programs import save_program
+from supernet.programs import save_program, sparsity_of
 from supernet.ranks import Ranks
 from supernet.run import (
     CHECKPOINT_FILE,
@@ -111,8 +112,6 @@ class TextTask(Task):
             with _drawing(_weights_seed(config)):
                 network = model.build(space, pad=text.pad)
             task = cls(config, source, tokenizer, text, space, network, class_names, techniques)
-        for technique in techniques.values():
-            technique.check(task._network)
         task.read()
         return task
 
@@ -213,11 +212,8 @@ class TextTask(Task):
         frozen: nn.Module | None,
     ) -> StepResult:
         assert isinstance(network, TextNetwork)
-        network.train()
         # Dropout depends on the step alone too. Each process has examples and so a dropout of its own.
         seed = int(generator.spawn(1)[0].integers(2**62)) + ranks.number
-        for technique in self.techniques.values():
-            technique.before_step(network, generator)
         device = next(network.parameters()).device
         half = self.config.training.mixed_precision and device.type == "cuda"
         with _drawing(seed, device), torch.autocast(device.type, torch.bfloat16, enabled=half):
@@ -225,10 +221,6 @@ class TextTask(Task):
         # Gradients are averaged over the processes, whose rows have unlike numbers of answers.
         (total * (ranks.count / of_all)).backward()  # type: ignore[no-untyped-call]
         return StepResult(losses=(total.item() / answers,), right=right, answers=answers)
-
-    def end(self, network: nn.Module) -> None:
-        for technique in self.techniques.values():
-            technique.finish(network)
 
     def judge(self, network: nn.Module, arch: ArchConfig, split: Split) -> Metric:
         assert isinstance(network, TextNetwork)
@@ -247,6 +239,7 @@ class TextTask(Task):
             "program": home.relative(path),
             "digest": sha256_of(path),
             "params": sum(parameter.numel() for parameter in plain.parameters()),
+            "sparsity": sparsity_of(plain),
             "metrics": tuple(self.quality(plain, split) for split in splits),
             "text": replace(self.text, tokenizer=home.relative(tokenizer), digest=sha256_of(tokenizer)),
             "step": self._cut_step(plain, folder / "step.pt2", home),
@@ -314,8 +307,9 @@ def _started(config: RunConfig, home: Home) -> TextTask:
     arch = parse_arch(config.start.keep, task.space)
     if arch is None:
         raise ConfigError(f"[start] keep is '{config.start.keep}'; it may be {FORMS}")
-    checkpoint.restore(folder / CHECKPOINT_FILE, task._network)
-    task._network = task._network.cut(arch)
+    trained = task.judged(partial(checkpoint.restore, folder / CHECKPOINT_FILE))
+    assert isinstance(trained, TextNetwork)
+    task._network = trained.cut(arch)
     return task
 
 

@@ -18,7 +18,7 @@ from supernet.evaluation import accuracy, calibrated
 from supernet.images import JudgingImages, TrainingImages, training_images
 from supernet.network import ElasticNetwork, folded, parameters_of
 from supernet.phases import Place, narrowed
-from supernet.programs import save_program
+from supernet.programs import save_program, sparsity_of
 from supernet.ranks import Ranks
 from supernet.run import RunConfig, RunRecord
 from supernet.step import StepResult, gather_gradients, networks_of
@@ -33,13 +33,14 @@ class ImageClassification(Task):
     """`training` is None of a task that is opened to judge."""
 
     unit = "images"
-    technique = "once_for_all"
     space: SearchSpace
 
     def __init__(
         self, config: RunConfig, space: SearchSpace, images: JudgingImages, training: TrainingImages | None
     ) -> None:
         self.config, self.space, self.images, self.training = config, space, images, training
+        self.techniques = config.open_techniques()
+        self.technique = "+".join(("once_for_all", *self.techniques))
 
     @classmethod
     def begun(cls, config: RunConfig, home: Home, folder: Path) -> Self:
@@ -114,9 +115,6 @@ class ImageClassification(Task):
     def save(self, folder: Path) -> None:
         """Nothing: the record says all of the data."""
 
-    def end(self, network: nn.Module) -> None:
-        """Nothing: an elastic network holds no more than its weights."""
-
     def judge(self, network: nn.Module, arch: ArchConfig, split: Split) -> Metric:
         inputs, labels = self.images.split(split, arch.resolution)
         return accuracy(folded(self._calibrated(network, arch)), inputs, labels, split=split)
@@ -143,6 +141,7 @@ class ImageClassification(Task):
             "program": home.relative(path),
             "digest": sha256_of(path),
             "params": parameters_of(plain),
+            "sparsity": sparsity_of(deployed),
             "metrics": tuple(metrics),
             "preprocessing": replace(self.images.preprocessing, size=arch.resolution),
             "notes": {"calibration_images": len(self.images.split("train", arch.resolution)[1])},

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import nn
@@ -15,6 +17,10 @@ class Technique:
 
     `tasks` are those it can be used in. Whatever it does to a network while that trains must be gone
     from what is cut out of it: no random operator, mask or buffer of a technique reaches a file.
+
+    A technique keeps nothing in itself: what it knows beside the step stands in the network's state dict.
+    So a run that was interrupted ends as an undisturbed one, and a finished run's network is made again
+    by `begin`, its weights loaded, and `finish`.
     """
 
     tasks: ClassVar[tuple[str, ...]] = ()
@@ -22,12 +28,31 @@ class Technique:
     def check(self, network: nn.Module) -> None:
         """Raise a `ConfigError` where an option does not fit the network."""
 
-    def before_step(self, network: nn.Module, generator: np.random.Generator) -> None:
-        """Prepare one step of training.
+    def begin(self, network: nn.Module) -> None:
+        """Put into an untrained network what training needs: parametrisations, buffers.
 
-        `generator` is seeded by the run and the step, alike in every process: what is drawn from it
-        depends on no step before, and is the same on all ranks.
+        The optimizer is made behind it and a checkpoint is loaded behind it. Nothing is drawn here.
         """
 
+    def before_step(
+        self, network: nn.Module, generator: np.random.Generator, step: int, steps: int
+    ) -> None:
+        """Prepare one step of training.
+
+        Args:
+            network: on its device.
+            generator: seeded by the run and the step, alike in every process: what is drawn from it
+                depends on no step before, and is the same on all ranks.
+            step: from 0, counted over the whole run.
+            steps: of the whole run.
+        """
+
+    def after_step(self, network: nn.Module, step: int, steps: int) -> None:
+        """Do what follows once the optimizer has moved the weights; arguments as in `before_step`."""
+
     def finish(self, network: nn.Module) -> None:
-        """Take from the network what `before_step` has left in it."""
+        """Take from the network all that the other hooks have put into it; plain modules remain."""
+
+    def facts(self, network: nn.Module) -> Mapping[str, Any]:
+        """Return what a subnet's `notes` tell of it; the network is trained and not yet finished."""
+        return MappingProxyType({})

@@ -84,7 +84,9 @@ class LayerDrop(Technique):
                 )
         return listed
 
-    def before_step(self, network: nn.Module, generator: np.random.Generator) -> None:
+    def before_step(
+        self, network: nn.Module, generator: np.random.Generator, step: int, steps: int
+    ) -> None:
         for name, stack in _stacks(network).items():
             rates = self.rates(name, len(stack))
             if self.structure == "layer":

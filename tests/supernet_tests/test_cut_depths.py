@@ -103,7 +103,7 @@ def test_a_cut_network_is_one_of_that_depth_and_answers_as_if_the_others_were_sk
 def test_nothing_of_what_was_dropped_is_left_in_a_cut_network(structure: Any) -> None:
     network = built("encoder_decoder").train()
     expected = answers(network.cut(network.space.largest()))
-    LayerDrop(rate=0.999, structure=structure).before_step(network, np.random.default_rng(0))
+    LayerDrop(rate=0.999, structure=structure).before_step(network, np.random.default_rng(0), 0, 1)
     cut = network.cut(network.space.largest())
     assert torch.equal(answers(cut), expected)
     # Not even where it is trained on.

@@ -77,7 +77,7 @@ def counted(modules: Sequence[nn.Module]) -> Iterator[Counter[int]]:
 
 
 def begin(technique: LayerDrop, network: TextNetwork, step: int) -> None:
-    technique.before_step(network, np.random.default_rng([0, step]))
+    technique.before_step(network, np.random.default_rng([0, step]), step, 10)
 
 
 @pytest.mark.parametrize("kind", ["encoder", "decoder", "encoder_decoder"])

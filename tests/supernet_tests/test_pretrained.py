@@ -167,7 +167,7 @@ def test_layer_drop_drops_its_layers_and_their_parts(structure: Any, bert: Path)
     with torch.inference_mode():
         whole = network(tokens)
         network.train()
-        technique.before_step(network, np.random.default_rng(0))
+        technique.before_step(network, np.random.default_rng(0), 0, 1)
         assert not torch.allclose(network(tokens), whole)
         technique.finish(network)
         assert torch.allclose(network(tokens), whole, atol=1e-6)

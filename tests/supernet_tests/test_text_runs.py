@@ -377,17 +377,21 @@ def test_tables_that_do_not_fit_are_told_in_one_line(
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("table", ["model", "tokenizer", "techniques", "start"])
+@pytest.mark.parametrize("table", ["model", "tokenizer", "start"])
 def test_tables_of_text_are_not_for_images(table: str) -> None:
     pytest.importorskip("edge_bench.data.digits")
     value = {
         "model": {"kind": "encoder"},
         "tokenizer": {"kind": "bpe"},
-        "techniques": {"layer_drop": {}},
         "start": {"run": "other"},
     }[table]
     with pytest.raises(ConfigError, match=rf"\[{table}\] is given, but the data is for image"):
         checked(from_document(RunConfig, {**IMAGE_RUN, table: value}))
+
+
+def test_a_technique_is_for_its_own_tasks() -> None:
+    with pytest.raises(ConfigError, match=r"\[techniques\.layer_drop\] is not for image classification"):
+        checked(from_document(RunConfig, {**IMAGE_RUN, "techniques": {"layer_drop": {}}}))
 
 
 def test_a_value_that_is_the_default_renames_no_run(text_tables: Tables) -> None:

@@ -106,11 +106,12 @@ def test_a_technique_leaves_nothing_in_what_is_cut_nor_in_the_end(name: str, mod
     if not set(technique.tasks) & set(built.tasks):
         pytest.skip(f"'{name}' is not for what '{model}' does")
     technique.check(network)
+    technique.begin(network)
     network.train()
     expected, arch = answers(network), network.space.middle()
     cut = answers(network.cut(arch))
     for step in range(20):
-        technique.before_step(network, np.random.default_rng(step))
+        technique.before_step(network, np.random.default_rng(step), step, 20)
         assert torch.equal(answers(network.cut(arch)), cut)
         torch.testing.assert_close(answers(network.cut(arch).train()), cut, rtol=0, atol=1e-5)
     technique.finish(network)

@@ -105,17 +105,21 @@ def test_a_technique_leaves_nothing_in_what_is_cut_nor_in_the_end(name: str, mod
     technique = variants.load(Technique, TECHNIQUES, name)()
     if not set(technique.tasks) & set(built.tasks):
         pytest.skip(f"'{name}' is not for what '{model}' does")
+    tensors, arch = network.state_dict().keys(), network.space.middle()
     technique.check(network)
     technique.begin(network)
     network.train()
-    expected, arch = answers(network), network.space.middle()
-    cut = answers(network.cut(arch))
     for step in range(20):
         technique.before_step(network, np.random.default_rng(step), step, 20)
-        assert torch.equal(answers(network.cut(arch)), cut)
-        torch.testing.assert_close(answers(network.cut(arch).train()), cut, rtol=0, atol=1e-5)
+        technique.after_step(network, step, 20)
+    network.eval()
+    expected, cut = answers(network), answers(network.cut(arch))
     technique.finish(network)
-    assert torch.equal(answers(network), expected)
+    assert network.state_dict().keys() == tensors
+    for mode in (True, False):
+        network.train(mode)
+        torch.testing.assert_close(answers(network), expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(answers(network.cut(arch).train(mode)), cut, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", variants.names(KEEP_LISTS))

@@ -398,7 +398,7 @@ def epoch_costs(settings: Settings) -> Document:
     from supernet.run import Training
     from supernet.schedules.progressive_shrinking import ProgressiveShrinking
     from supernet.schedules.sandwich import Sandwich
-    from supernet.tasks.image_classification import initialised
+    from supernet.tasks._trainees import initialised
 
     torch.set_num_threads(1)
     training = from_document(Training, {**settings.training})

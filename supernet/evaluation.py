@@ -16,10 +16,15 @@ BATCH = 256
 
 def calibrated(network: ElasticNetwork, arch: ArchConfig, images: JudgingImages) -> nn.Module:
     """Return `arch` as a plain network in evaluation mode, calibrated at its own resolution."""
-    inputs, _ = images.split("train", arch.resolution)
     plain = network.materialize(arch).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return recalibrated(plain, arch.resolution, images)
+
+
+def recalibrated(plain: nn.Module, resolution: int, images: JudgingImages) -> nn.Module:
+    """Return `plain` itself in evaluation mode, its batch norms calibrated at a resolution."""
+    inputs, _ = images.split("train", resolution)
     recalibrate(plain, _even_batches(inputs))
-    return plain  # type: ignore[no-any-return]
+    return plain
 
 
 @torch.inference_mode()

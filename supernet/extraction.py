@@ -35,7 +35,8 @@ def extract_front(
     """Cut `count` subnets, spread over the front of accuracy and MACs, smallest MACs first.
 
     Random architectures, spread over log MACs, and the largest and the smallest are calibrated and
-    judged on the selection split; of a transformer, its depths with layers at even distances. Kept are
+    judged on the selection split; of a transformer, its depths with layers at even distances; of a run
+    that trained one network, that alone. Kept are
     the largest and the smallest, the front, and then what
     fills the widest gaps in log MACs. The test split is looked at only for those that are kept.
 
@@ -55,9 +56,13 @@ def extract_front(
         raise ConfigError(f"count is {count} and screen {screened}; at least 2 and 0 are needed")
     trained = TrainedRun.open(run)
     space = trained.space
-    if isinstance(space, TransformerSpace):
+    archs: tuple[ArchConfig, ...]
+    if trained.record.arch:
+        archs = (trained.record.arch,)
+    elif isinstance(space, TransformerSpace):
         archs = depths_of(space)
     else:
+        assert isinstance(space, SearchSpace)
         archs = spread_archs(space, screened, np.random.default_rng([seed, screened]))
     total = len(archs) + min(count, len(archs))
     metrics = trained.judge_all(archs, report=lambda done: report("screen", done, total))
@@ -118,7 +123,6 @@ def extract_arch(run: Path, arch: ArchConfig, *, home: Home) -> Subnet:
         TrainingError: the run is not finished, or its checkpoint cannot be read.
     """
     trained = TrainedRun.open(run)
-    trained.space.check(arch)
     return trained.cut(arch, home=home)
 
 

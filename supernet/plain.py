@@ -1,4 +1,5 @@
-"""The plain layers that subnets are made of, put together around weights that are at hand.
+"""The plain layers that subnets are made of, put together around weights that are at hand, and drawn
+anew for networks that are trained alone.
 
 Building a layer the usual way draws weights that are thrown away, and takes 50 µs even where none are
 drawn; a network has about a hundred. Copies of a few prototypes take a fifth of that.
@@ -15,9 +16,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from supernet.ranks import synchronised_batch_norm
+
 BATCH_NORM_EPS = 1e-5
 
 M = TypeVar("M", bound=nn.Module)
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm that can be trained; where it is `synchronised`, over the batch of all processes.
+
+    Its running statistics are not what a subnet is judged with: `calibration.recalibrate` estimates those.
+    """
+
+    synchronised = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and self.synchronised:
+            return synchronised_batch_norm(x, self.weight, self.bias, self.eps)
+        return super().forward(x)
 
 
 class SqueezeExcite(nn.Module):
@@ -54,6 +71,36 @@ def activation(name: str | None) -> nn.Module:
         None: nn.Identity,
     }
     return kinds[name]()
+
+
+def he_conv(inputs: int, outputs: int, *, kernel: int, stride: int = 1, bias: bool = False) -> nn.Conv2d:
+    """Return a convolution padded by kernel // 2, its weights drawn by the fan-out (He et al., 2015)."""
+    layer = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=bias)
+    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def he_linear(inputs: int, outputs: int) -> nn.Linear:
+    """Return a fully connected layer, its weights drawn by the fan-in (He et al., 2015), its biases 0."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def conv_norm_drawn(
+    inputs: int, outputs: int, *, kernel: int, stride: int = 1, act: str | None = None
+) -> nn.Sequential:
+    """Return a convolution of drawn weights, batch norm, and an activation (None for none)."""
+    layers = OrderedDict[str, nn.Module](
+        conv=he_conv(inputs, outputs, kernel=kernel, stride=stride),
+        norm=BatchNorm(outputs, eps=BATCH_NORM_EPS),
+    )
+    if act is not None:
+        layers["activation"] = activation(act)
+    return nn.Sequential(layers)
 
 
 def conv_norm(
@@ -142,7 +189,7 @@ def _copied(tensor: Tensor) -> nn.Parameter:
 @cache
 def _conv_norm_prototype(kernel: int, stride: int, act: str | None) -> nn.Sequential:
     layers = OrderedDict[str, nn.Module](
-        conv=_conv_prototype(kernel, stride), norm=nn.BatchNorm2d(1, eps=BATCH_NORM_EPS)
+        conv=_conv_prototype(kernel, stride), norm=BatchNorm(1, eps=BATCH_NORM_EPS)
     )
     if act is not None:
         layers["activation"] = activation(act)

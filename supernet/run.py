@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from edge_bench import config, variants
 from edge_bench.data import DataSource, ImageSource, open_data
 from edge_bench.documents import digest, from_document, to_document
-from edge_bench.errors import ConfigError, TrainingError, did_you_mean
+from edge_bench.errors import ConfigError, InvalidArch, TrainingError, did_you_mean
 from edge_bench.files import Home
-from edge_bench.records import Preprocessing, SearchSpace, TextInput, TransformerSpace
+from edge_bench.records import AnySpace, ArchConfig, Preprocessing, SearchSpace, TextInput
 from edge_bench.text.vocabularies import PACKAGE as VOCABULARIES
 from edge_bench.text.vocabularies import Vocabulary, open_vocabulary
 from supernet.phases import DIMENSIONS, Phase
@@ -84,9 +84,10 @@ class Training:
 class Start:
     """The `[start]` table: a finished run whose weights this one begins with.
 
-    `keep` says which of its layers are kept (`largest`, `d3`, `0,2,4`, `d3/1` of encoder and decoder).
-    The new run's network has just those layers, so that nothing tells there were more, and nothing is
-    cut twice. Its tokens are those of the run it begins from.
+    `keep` says which of its networks is kept: of a text model by its layers (`largest`, `d3`, `0,2,4`,
+    `d3/1` of encoder and decoder), of a supernet by an architecture (`largest`, `d2-e3-k3@24`) or the id of
+    a subnet that was extracted. The new run's network is just that, so that nothing tells there was more,
+    and nothing is cut twice. Its tokens, or how images become inputs, are those of the run it begins from.
     """
 
     run: str
@@ -99,8 +100,8 @@ class RunConfig:
     that kind's options; `[techniques.NAME]` holds those of a technique.
 
     A run on images trains a `[space]`: the schedule makes phases of `training.epochs`; `[[phases]]` take
-    the place of both. A run on text trains a `[model]` on the tokens of a `[tokenizer]`, or goes on
-    from another run (`[start]`), in one phase.
+    the place of both. Or it trains one network without choices, a `[model]`, or goes on from another run
+    (`[start]`), in one phase. So does a run on text, a `[model]` on the tokens of a `[tokenizer]`.
     """
 
     name: str
@@ -121,10 +122,15 @@ class RunConfig:
         return self.open_data().task
 
     @property
+    def elastic(self) -> bool:
+        """Whether the run trains a search space: it is on images, and names neither model nor start."""
+        return self.task == IMAGES and not self.model and self.start is None
+
+    @property
     def planned(self) -> tuple[Phase, ...]:
         """The phases that training goes through, in order."""
         training = self.training
-        if self.task != IMAGES:
+        if not self.elastic:
             return (Phase(name="all", epochs=training.epochs),)
         return self.phases or self.open_schedule().phases(
             epochs=training.epochs, learning_rate=training.learning_rate
@@ -171,10 +177,10 @@ class RunConfig:
     def _chosen(self) -> dict[str, Any]:
         chosen = _non_defaults(self)
         opened: dict[str, Any] = {"data": self.open_data()}
-        if self.task == IMAGES:
-            if self.training.label_smoothing == SMOOTHING:
-                # Once the default itself, and so no part of a run's name.
-                chosen["training"].pop("label_smoothing")
+        if self.task == IMAGES and self.training.label_smoothing == SMOOTHING:
+            # Once the default itself, and so no part of a run's name.
+            chosen["training"].pop("label_smoothing")
+        if self.elastic:
             opened |= {"space": self.open_space(), "schedule": self.open_schedule()}
         if self.model:
             opened["model"] = self.open_model()
@@ -219,36 +225,57 @@ def checked(run: RunConfig) -> RunConfig:
             run = dataclasses.replace(run, **changed)
     _check_tables(run)
     _check_training(run)
-    source = run.open_data()
-    if isinstance(source, ImageSource):
-        run.open_space().build(input_channels=max(1, _channels_if_known(source)), classes=2)
-    elif run.model:
-        run.open_model().space(vocabulary=4, outputs=2)
+    _check_network(run)
     return run
+
+
+def _check_network(run: RunConfig) -> None:
+    """Raise a `ConfigError` where the options of a space or model make no network."""
+    source = run.open_data()
+    channels = max(1, _channels_if_known(source)) if isinstance(source, ImageSource) else 0
+    if run.elastic:
+        run.open_space().build(input_channels=channels, classes=2)
+    elif run.model:
+        from supernet.models import ImageModel, TextModel
+
+        model = run.open_model()
+        if isinstance(model, ImageModel):
+            model.space(channels=channels, classes=2)
+        elif isinstance(model, TextModel):
+            model.space(vocabulary=4, outputs=2)
 
 
 def _check_tables(run: RunConfig) -> None:
     """Raise a `ConfigError` for a table that the run's data has no use for, or lacks."""
     task, defaults = run.task, RunConfig(name="default")
-    of_text = ("model", "tokenizer", "start")
-    wrong = of_text if task == IMAGES else ("space", "schedule", "phases")
-    for table in wrong:
+    for table in ("tokenizer",) if task == IMAGES else ("space", "schedule", "phases"):
         if getattr(run, table) != getattr(defaults, table):
             raise ConfigError(
                 f"[{table}] is given, but the data is for {task.replace('_', ' ')}",
                 hint=f"remove [{table}], or name other [data]",
             )
+    if run.model and run.start:
+        raise ConfigError(
+            "[model] and [start] are both given; [start] brings the network of the run it begins from",
+            hint="remove one of them",
+        )
+    for table in ("space", "schedule", "phases"):
+        if not run.elastic and getattr(run, table) != getattr(defaults, table):
+            raise ConfigError(
+                f"[{table}] is given, but a run of one network ([model] or [start]) has none",
+                hint=f"remove [{table}], or train a supernet without [model] and [start]",
+            )
     for name, technique in run.open_techniques().items():
         if task not in technique.tasks:
             raise ConfigError(f"[techniques.{name}] is not for {task.replace('_', ' ')}")
-    if task == IMAGES:
-        return
-    if bool(run.model) == bool(run.start):
+    if task != IMAGES and not run.model and not run.start:
         raise ConfigError(
             "a run on text needs either a [model] to begin with or a [start] to go on from",
             hint='e.g. [model] kind = "encoder"',
         )
     if run.model:
+        from supernet.models import TextModel
+
         model = run.open_model()
         if task not in model.tasks:
             fit = [one for one in variants.names(MODELS) if task in _model(one).tasks]
@@ -256,6 +283,8 @@ def _check_tables(run: RunConfig) -> None:
                 f"[model] kind is '{run.model['kind']}', which is not for {task.replace('_', ' ')}",
                 hint=f"for that there is {', '.join(fit)}",
             )
+        if not isinstance(model, TextModel):
+            return
         if model.own_tokens == bool(run.tokenizer):
             raise ConfigError(
                 "[tokenizer] is given, but the model brings its own"
@@ -276,7 +305,7 @@ def _model(name: str) -> type[Model]:
 
 def open_model(table: Mapping[str, Any]) -> Model:
     """Return the model that a `[model]` table describes: `kind` and that kind's options."""
-    # Imported here: a model is torch's, and a run file of images names none.
+    # Imported here: a model is torch's, and a run file of a supernet names none.
     from supernet.models import Model
 
     return _open(Model, MODELS, "model", table)
@@ -294,13 +323,14 @@ class RunRecord:
     `images` is the number of training examples (images, or texts, pairs, windows) and `skipped` of those
     left out as unreadable. `text` says how a text becomes tokens; its `tokenizer` lies in the folder.
     `structure` is what the network of a `[model]` is made from beside its space; `model` is that table
-    of the run this one began from, so that it can be opened without that run.
+    of the run this one began from, so that it can be opened without that run. `arch` is the one network
+    that is trained, where there are no others in it.
     """
 
     config: RunConfig
     digest: str
     phases: tuple[Phase, ...] = ()
-    search_space: SearchSpace | TransformerSpace
+    search_space: AnySpace
     preprocessing: Preprocessing | None
     class_names: tuple[str, ...]
     images: int
@@ -309,14 +339,30 @@ class RunRecord:
     text: TextInput | None = None
     structure: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
+    arch: ArchConfig | None = None
+
+    def check(self, arch: ArchConfig) -> None:
+        """Raise `InvalidArch` where `arch` is no network of this run."""
+        self.search_space.check(arch)
+        if self.arch not in (None, arch):
+            raise InvalidArch(
+                f"run '{self.config.name}' trained one network alone; the architecture is another one",
+                hint="edge-bench extract RUN cuts the one it has",
+            )
 
     @property
     def elastic_space(self) -> SearchSpace:
-        """The search space of a run on images.
+        """The search space of a run that trained all of it.
 
         Raises:
-            ConfigError: the run is on text, whose depths are extracted and not searched for.
+            ConfigError: the run trained one network, or is on text, whose depths are extracted and not
+                searched for.
         """
+        if self.arch:
+            raise ConfigError(
+                f"run '{self.config.name}' trained one network alone: there are no others to choose from",
+                hint="edge-bench extract RUN cuts it",
+            )
         if not isinstance(self.search_space, SearchSpace):
             raise ConfigError(
                 f"run '{self.config.name}' is on text: its networks differ in their layers alone",

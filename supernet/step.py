@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edge_bench.records import ArchConfig, SearchSpace
 from supernet.distillation import label_loss, student_loss
@@ -48,6 +48,22 @@ def networks_of(
     return sandwich(space, count, generator)
 
 
+def gather_label_gradients(
+    network: nn.Module, inputs: Tensor, labels: Tensor, *, training: Training
+) -> StepResult:
+    """Add to each parameter's gradient that of what a network without choices learns: the labels.
+
+    Arguments as in `gather_gradients`.
+    """
+    half = training.mixed_precision and inputs.device.type == "cuda"
+    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=half):
+        logits = network(inputs)
+        loss = label_loss(logits, labels, smoothing=_smoothing(training))
+    loss.backward()  # type: ignore[no-untyped-call]
+    right = (logits.detach().argmax(1) == labels).sum()
+    return StepResult(losses=(loss.item(),), right=int(right), answers=len(labels))
+
+
 def gather_gradients(
     network: ElasticNetwork,
     archs: Sequence[ArchConfig],
@@ -72,7 +88,7 @@ def gather_gradients(
     teacher_weight = training.distillation if phase.distillation is None else phase.distillation
     label_weight = 1 - teacher_weight if phase.label_weight is None else phase.label_weight
     half = training.mixed_precision and inputs.device.type == "cuda"
-    smoothing = SMOOTHING if training.label_smoothing is None else training.label_smoothing
+    smoothing = _smoothing(training)
     losses: list[Tensor] = []
     right = torch.zeros((), device=inputs.device)
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=half):
@@ -101,3 +117,7 @@ def gather_gradients(
             (loss / len(archs)).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
     return StepResult(losses=tuple(torch.stack(losses).tolist()), right=int(right), answers=len(labels))
+
+
+def _smoothing(training: Training) -> float:
+    return SMOOTHING if training.label_smoothing is None else training.label_smoothing

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
@@ -16,33 +15,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from edge_bench.documents import canonical_json, from_document
+from edge_bench.documents import canonical_json
 from edge_bench.errors import ConfigError, TrainingError
 from edge_bench.files import Home, explained, sha256_of
-from edge_bench.records import ArchConfig, Metric, SearchSpace, Subnet, TransformerSpace, macs_of
+from edge_bench.records import AnySpace, ArchConfig, Metric, Subnet, macs_of
 from edge_bench.store import now
 from supernet import checkpoint
+from supernet.judgements import JUDGED_FILE, Judgement, read_judgements
 from supernet.memory import keep_freed_memory
 from supernet.run import CHECKPOINT_FILE, SUMMARY_FILE, RunRecord, read_record
 from supernet.tasks import Task, task_of
 from supernet.tasks.image_classification import CALIBRATION_IMAGES
-
-JUDGED_FILE = "judged.jsonl"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Judgement:
-    """A line of `judged.jsonl`: a subnet's metric on the selection split and how long that took.
-
-    `key` is the architecture's, `weights` the digest of the checkpoint it was judged with.
-    """
-
-    key: str
-    arch: ArchConfig
-    metric: Metric
-    seconds: float
-    calibration_images: int
-    weights: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +64,7 @@ class TrainedRun:
         weights = sha256_of(path)
         kept = {
             one.key: one
-            for one in _read(folder / JUDGED_FILE)
+            for one in read_judgements(folder)
             if (one.weights, one.calibration_images) == (weights, CALIBRATION_IMAGES)
         }
         return cls(
@@ -99,7 +82,7 @@ class TrainedRun:
         return self.folder.name
 
     @property
-    def space(self) -> SearchSpace | TransformerSpace:
+    def space(self) -> AnySpace:
         return self.record.search_space
 
     def judge(self, arch: ArchConfig) -> Metric:
@@ -160,7 +143,7 @@ class TrainedRun:
             InvalidArch: it is not in the run's search space.
             StoreError: the disk refused the program.
         """
-        self.space.check(arch)
+        self.record.check(arch)
         identity = f"{self.name}-{arch.key}"
         cut = self.task.cut(self.network, arch, folder=home.artifacts / identity, home=home)
         told = {"preprocessing": None, **cut, "notes": {**cut.get("notes", {}), **self.task.notes}}
@@ -181,7 +164,7 @@ class TrainedRun:
     def _load(self, archs: Sequence[ArchConfig]) -> None:
         """Read the examples that judging `archs` needs, which is no part of the time it takes."""
         for arch in archs:
-            self.space.check(arch)
+            self.record.check(arch)
         self.task.load(list(archs))
 
     def _keep(self, judgement: Judgement) -> None:
@@ -208,17 +191,6 @@ def newest_run(home: Home) -> Path:
     if not finished:
         raise ConfigError("no run is finished yet", hint="edge-bench train RUN.toml")
     return max(finished, key=lambda file: file.stat().st_mtime_ns).parent
-
-
-def _read(path: Path) -> Iterator[Judgement]:
-    """Yield the whole lines of a file, none where there is no file."""
-    if not path.exists():
-        return
-    for line in path.read_bytes().splitlines():
-        try:
-            yield from_document(Judgement, json.loads(line))
-        except (ConfigError, json.JSONDecodeError, UnicodeDecodeError):
-            continue
 
 
 def _ends_a_line(path: Path) -> bool:

@@ -37,6 +37,7 @@ from supernet.memory import keep_freed_memory
 from supernet.network import ElasticNetwork
 from supernet.optimization import optimizer_of, states_by_name
 from supernet.phases import Place, narrowed, place_of, rate_at
+from supernet.plain import BatchNorm
 from supernet.progress import shown
 from supernet.ranks import GradientExchange, Ranks, joined, ranks_of_environment
 from supernet.run import (
@@ -144,7 +145,7 @@ class _Session:
         self.network = task.network(config.seed).to(device)
         if ranks.count > 1 and config.training.synchronise_batch_norm:
             for module in self.network.modules():
-                if isinstance(module, ElasticNorm):
+                if isinstance(module, ElasticNorm | BatchNorm):
                     module.synchronised = True
         task.begin(self.network)
         # New weights for a new run; those of the checkpoint replace them for one that goes on.
@@ -268,6 +269,7 @@ class _Session:
             text=self.facts.text,
             structure=self.facts.structure,
             model=self.facts.model,
+            arch=self.facts.arch,
             class_names=self.facts.class_names,
             images=self.facts.examples,
             skipped=self.facts.skipped,
@@ -288,7 +290,8 @@ class _Session:
             write_text(self.folder / LOG_FILE, "")
             return
         before = read_record(self.folder)
-        same = ("class_names", "images", "phases", "preprocessing", "search_space", "structure", "text")
+        of_data = ("class_names", "images", "preprocessing", "text")
+        same = (*of_data, "arch", "phases", "search_space", "structure")
         if self.progress.steps != steps or any(getattr(before, k) != getattr(record, k) for k in same):
             raise TrainingError(
                 f"the data, its {self.task.unit} or the phases changed since run "
@@ -348,7 +351,7 @@ class _Session:
             "processes": self.ranks.count,
             f"training_{unit}": self.facts.examples,
             f"skipped_{unit}": self.facts.skipped,
-            "architectures": self.task.space.size(),
+            "architectures": 1 if self.facts.arch else self.task.space.size(),
             **self.task.reached(network),
         }
         write_text(self.folder / SUMMARY_FILE, json.dumps(summary, indent=1) + "\n")

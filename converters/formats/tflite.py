@@ -55,8 +55,7 @@ class TFLite(Converter):
         # The converter lets the errors of torch, MLIR and its own passes through.
         except Exception as error:
             raise failed(self.format, error) from error
-        if not signature.takes_image:
-            content = _plainly_named(content)
+        content = _resizable(content) if signature.takes_image else _plainly_named(content)
         # Not the converter's own way to a file: on a full disk that ends the whole process.
         target.write_bytes(content)
 
@@ -89,16 +88,48 @@ class _ChannelsLast(nn.Module):
         return {LOGITS: self.network(image.permute(0, 3, 1, 2))}
 
 
+def _resizable(content: bytes) -> bytes:
+    """Return the file with no batch of 1 written into a reshape, such as the flattening of maps."""
+    model = _read(content)
+    reshapes = {
+        number
+        for number, code in enumerate(model.operatorCodes)
+        if code.builtinCode == schema.BuiltinOperator.RESHAPE
+    }
+    found = False
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            if operator.opcodeIndex not in reshapes:
+                continue
+            before, wanted = (graph.tensors[index] for index in operator.inputs[:2])
+            shape = np.frombuffer(bytes(model.buffers[wanted.buffer].data), np.int32).copy()
+            if shape[0] == 1 == before.shape[0] and (shape > 0).all():
+                shape[0] = -1
+                model.buffers[wanted.buffer].data = np.frombuffer(shape.tobytes(), np.uint8)
+                operator.builtinOptionsType = schema.BuiltinOptions.NONE
+                operator.builtinOptions = None
+                found = True
+    return _written(model, len(content)) if found else content
+
+
 def _plainly_named(content: bytes) -> bytes:
     """Return the file with the tensors at its ends called as its signature calls them.
 
     The converter puts words of its own around those names, which whoever feeds tensors would have to know.
     """
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    model = _read(content)
     for signature in model.signatureDefs:
         tensors = model.subgraphs[signature.subgraphIndex].tensors
         for end in (*signature.inputs, *signature.outputs):
             tensors[end.tensorIndex].name = end.name
-    builder = flatbuffers.Builder(len(content))
+    return _written(model, len(content))
+
+
+def _read(content: bytes) -> schema.ModelT:
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+
+
+def _written(model: schema.ModelT, size: int) -> bytes:
+    builder = flatbuffers.Builder(size)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())

@@ -199,10 +199,11 @@ def live_bytes(listed: Sequence[Operator]) -> list[int]:
         first = next(
             index
             for index, one in enumerate(listed)
-            if one.block == operator.block and one.kind != "convolution"
+            # The stem's convolution lies before its block.
+            if one.block == operator.block and (operator.block >= 0 or one.kind != "convolution")
         )
         for index in range(first + 1, end):
-            live[index] += operator.input_channels * operator.input_size**2
+            live[index] += listed[first].input_channels * listed[first].input_size ** 2
     return [BYTES * one for one in live]
 
 

@@ -77,13 +77,15 @@ def blocks(listed: Sequence[Operator]) -> list[tuple[Operator, ...]]:
 
     A block is an inverted residual with all it holds, as published tables price them; what stands in stem
     and head is a block of its own, but a depthwise convolution of the stem takes with it what follows to
-    the end of its block.
+    the end of its block. Convolutions of residual blocks that are none inverted stand alone.
     """
     found: list[list[Operator]] = []
     for operator in listed:
         last = found[-1] if found else []
         of_stem = last and last[0].kind == "depthwise" and operator.kind in ("pointwise", "add")
-        together = operator.block >= 0 or (of_stem and not any(one.kind == "add" for one in last))
+        kinds = [one.kind for one in (*last, operator)]
+        inverted = operator.block >= 0 and "convolution" not in kinds
+        together = inverted or (of_stem and not any(one.kind == "add" for one in last))
         if last and last[-1].block == operator.block and together:
             last.append(operator)
         else:

@@ -29,13 +29,14 @@ from edge_bench.choose.predictors import (
 from edge_bench.documents import digest
 from edge_bench.errors import NotFittedError
 from edge_bench.records import (
+    AnySpace,
     ArchConfig,
     FittedPredictor,
     HeldOut,
     Operator,
+    PlainSpace,
     Prediction,
     SearchSpace,
-    TransformerSpace,
     operators,
 )
 from edge_bench.statistics import kendall, relative_errors, spearman
@@ -136,12 +137,12 @@ def block_validity(seen: FeatureTable) -> dict[str, tuple[float, float]]:
     return _spans(seen, "block")
 
 
-def space_key(space: SearchSpace | TransformerSpace) -> str:
+def space_key(space: AnySpace) -> str:
     """Return what tells a search space from others of its name: name and digest."""
     return f"{space.name}-{digest(space, length=8)}"
 
 
-def fits(fitted: FittedPredictor, space: SearchSpace) -> bool:
+def fits(fitted: FittedPredictor, space: SearchSpace | PlainSpace) -> bool:
     """Say whether a predictor answers for networks of `space`."""
     return fitted.unit == "block" or fitted.space == space_key(space)
 
@@ -166,12 +167,12 @@ def open_predictor(fitted: FittedPredictor) -> LatencyPredictor:
         ) from error
 
 
-def predict(fitted: FittedPredictor, space: SearchSpace, arch: ArchConfig) -> Prediction:
+def predict(fitted: FittedPredictor, space: SearchSpace | PlainSpace, arch: ArchConfig) -> Prediction:
     """Return the predicted latency, with a warning where `arch` lies outside what was measured.
 
     There the interval of summed prices of blocks is at least `OUTSIDE_FACTOR` wide to either side.
     """
-    if fitted.unit == "network":
+    if isinstance(space, SearchSpace) and fitted.unit == "network":
         return foreseen(fitted, network_table(space, [arch], fitted.sources))
     seen = FeatureTable.of([block_features(block) for block in blocks_of(operators(space, arch))])
     prediction = summed(open_predictor(fitted).predict(seen), fitted)
@@ -271,6 +272,8 @@ def left_out_in_turn(kind: type[LatencyPredictor], seen: FeatureTable, latencies
 def _outside(seen: FeatureTable, fitted: FittedPredictor) -> str:
     """Return what lies furthest outside what was measured, in words; empty where nothing does."""
     worst, told = 1.0, ""
+    if fitted.unit == "block" and not seen.columns([f"is_{kind}" for kind in BLOCK_KINDS]).any(1).all():
+        return f"{OUTSIDE}: it adds or pools outside of blocks, and none of that was measured"
     for name, values in _spans(seen, fitted.unit).items():
         if name not in fitted.validity and fitted.unit == "block":
             kind = name.partition(".")[0]

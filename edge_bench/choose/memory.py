@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from edge_bench.choose.costs import live_bytes
 from edge_bench.errors import NotFittedError
-from edge_bench.records import ArchConfig, FittedMemory, Footprint, SearchSpace, operators
+from edge_bench.records import ArchConfig, FittedMemory, Footprint, PlainSpace, SearchSpace, operators
 
 Floats = npt.NDArray[np.float64]
 MB = 1e6
@@ -37,7 +37,7 @@ class PeakMemory:
     warning: str = ""
 
 
-def footprint(space: SearchSpace, arch: ArchConfig, *, precision: str = "fp32") -> Footprint:
+def footprint(space: SearchSpace | PlainSpace, arch: ArchConfig, *, precision: str = "fp32") -> Footprint:
     """Return the weights and live activations of a network for one image, from its operators.
 
     Where a file is there, `measure.footprint` reads the same off the file.
@@ -104,7 +104,7 @@ def peak_memory(fitted: FittedMemory, of: Footprint) -> PeakMemory:
     )
 
 
-def file_bytes(space: SearchSpace, arch: ArchConfig, *, form: str) -> int:
+def file_bytes(space: SearchSpace | PlainSpace, arch: ArchConfig, *, form: str) -> int:
     """Return the predicted size of a float32 file: its weights, and what each operator adds to the graph.
 
     `benchmarks/peak_memory.py` tells how far off it is on files that took no part in that.

@@ -10,7 +10,7 @@ from device_profiles import ProfileError
 from edge_bench.choose.fitting import OUTSIDE, fits, predict
 from edge_bench.documents import from_document
 from edge_bench.errors import ConfigError
-from edge_bench.records import ArchConfig, FittedPredictor, Prediction, SearchSpace
+from edge_bench.records import ArchConfig, FittedPredictor, PlainSpace, Prediction, SearchSpace
 
 MEASURED_HERE = "measured here"
 # Runtimes that edge-bench exports files for; what was measured with another one stands in for these.
@@ -37,7 +37,7 @@ def shipped(device: str) -> list[FittedPredictor]:
 
 def answering(
     predictors: Iterable[FittedPredictor],
-    space: SearchSpace,
+    space: SearchSpace | PlainSpace,
     archs: Sequence[ArchConfig],
     *,
     runtime: str,
@@ -75,7 +75,9 @@ def answering(
     return max(known, key=rank, default=None)
 
 
-def foretold(fitted: FittedPredictor, space: SearchSpace, arch: ArchConfig, *, runtime: str) -> Prediction:
+def foretold(
+    fitted: FittedPredictor, space: SearchSpace | PlainSpace, arch: ArchConfig, *, runtime: str
+) -> Prediction:
     """Return the prediction, its warning naming also what was measured otherwise than is asked."""
     found = predict(fitted, space, arch)
     if fitted.runtime == runtime:

@@ -265,7 +265,8 @@ def space_of_run(run: str | None, context: Context) -> SearchSpace:
     """Return the search space of a run with subnets, by default the newest.
 
     Raises:
-        ConfigError: there is no subnet, or they are of a text model, which has no such space.
+        ConfigError: there is no subnet, or they are of a text model or of a network without choices, which
+            have no such space.
     """
     with context.store() as store:
         subnets = store.subnets()
@@ -275,10 +276,12 @@ def space_of_run(run: str | None, context: Context) -> SearchSpace:
             hint="edge-bench train RUN.toml, then edge-bench extract RUN",
         )
     newest = subnets_of(subnets, run)[-1]
-    if isinstance(newest.space, TransformerSpace):
+    if not isinstance(newest.space, SearchSpace):
+        text = isinstance(newest.space, TransformerSpace)
+        what = "a text model" if text else "one network without choices"
         raise ConfigError(
-            f"run '{newest.run}' trains a text model, whose latency is not surveyed on untrained files",
-            hint="edge-bench bench --all measures its files; or name the run of images: --run",
+            f"run '{newest.run}' trains {what}, whose latency is not surveyed on untrained files",
+            hint="edge-bench bench --all measures its files; or name the run of a supernet: --run",
         )
     return newest.space
 

@@ -176,7 +176,8 @@ def _cut(name: str, stored: Sequence[Subnet], context: Context) -> Subnet:
 
     run, _, given = name.partition(":")
     folder = find_run(run, context.home)
-    arch = arch_of(given, read_record(folder).search_space, stored)
+    record = read_record(folder)
+    arch = arch_of(given, record.search_space, stored, only=record.arch)
     for subnet in stored:
         if (subnet.run, subnet.arch) == (folder.name, arch) and _is_whole(
             context.home.absolute(subnet.program), subnet.digest

@@ -13,7 +13,7 @@ from edge_bench.commands import Command, Context, Outcome, table
 from edge_bench.documents import from_document
 from edge_bench.errors import ConfigError, did_you_mean
 from edge_bench.files import Home
-from edge_bench.records import ArchConfig, SearchSpace, Subnet, TransformerSpace
+from edge_bench.records import AnySpace, ArchConfig, Subnet, TransformerSpace
 from edge_bench.records.notation import FORMS, NAMES, arch_name, parse_arch
 from edge_bench.records.quality import metric_word
 
@@ -82,17 +82,21 @@ class Extract(Command):
         elif options.arch:
             with context.store() as store:
                 stored = store.subnets()
-            space = read_record(folder).search_space
-            archs = [arch_of(given, space, stored) for given in options.arch]
+            record = read_record(folder)
+            archs = [
+                arch_of(given, record.search_space, stored, only=record.arch) for given in options.arch
+            ]
             unique = list(dict.fromkeys(archs))
             subnets = [
                 extract_arch(folder, arch, home=context.home)
                 for arch in context.track(unique, description="cut", total=len(unique))
             ]
         else:
-            space = read_record(folder).search_space
+            record = read_record(folder)
+            space = record.search_space
             # Of a transformer its depths are judged, and no others.
             judged = len(depths_of(space)) if isinstance(space, TransformerSpace) else options.screen + 2
+            judged = 1 if record.arch else judged
             with shown(
                 f"extract {folder.name}",
                 done=0,
@@ -121,7 +125,9 @@ def _depths(given: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"'{given}' is no depth; e.g. 3, or 3/1") from None
 
 
-def arch_of(given: str, space: SearchSpace | TransformerSpace, stored: Sequence[Subnet]) -> ArchConfig:
+def arch_of(
+    given: str, space: AnySpace, stored: Sequence[Subnet], *, only: ArchConfig | None = None
+) -> ArchConfig:
     """Return the architecture of `space` that a word on the command line means.
 
     Args:
@@ -129,12 +135,13 @@ def arch_of(given: str, space: SearchSpace | TransformerSpace, stored: Sequence[
             architecture's key.
         space: the search space of the run to cut it from.
         stored: the subnets in the store.
+        only: the network of a run that trained no others.
 
     Raises:
         ConfigError: it means none of these, or the file cannot be read.
         InvalidArch: `space` does not contain it.
     """
-    arch = parse_arch(given, space)
+    arch = parse_arch(given, space, only=only)
     if arch is not None:
         return arch
     known = {name: one.arch for one in stored for name in (one.id, one.arch.key)}

@@ -130,13 +130,15 @@ def _told(document: dict[str, Any]) -> str:
     skipped = document[f"skipped_{unit}"]
     what = "files were left out as unreadable" if unit == "images" else f"{unit} were left out"
     name = next(key for key in document if key.startswith("largest_")).removeprefix("largest_")
-    largest, smallest = (value_text(name, document[f"{end}_{name}"]) for end in ("largest", "smallest"))
+    ends = [end for end in ("largest", "smallest") if f"{end}_{name}" in document]
+    reached = ", ".join(f"{end} {value_text(name, document[f'{end}_{name}'])}" for end in ends)
+    networks = f"{document['architectures']:,} architectures" if ends[1:] else "1 network"
+    reached = reached if ends[1:] else reached.removeprefix("largest ")
     lines = [
         f"run {document['run']}: {document['epochs']} epochs of {document[f'training_{unit}']} {unit} in "
         f"{document['seconds']:.0f} s ({document[f'{unit}_per_second']:.0f} {unit}/s)",
         *([f"  {skipped} {what}"] if skipped else []),
-        f"  {document['architectures']:,} architectures; selection {metric_word(name)}: "
-        f"largest {largest}, smallest {smallest}",
+        f"  {networks}; selection {metric_word(name)}: {reached}",
         f"  in {document['folder']}",
         f"next: edge-bench extract {document['run']}",
     ]

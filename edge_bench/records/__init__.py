@@ -6,6 +6,7 @@ from edge_bench.records.footprint import Footprint
 from edge_bench.records.frontier import Budget, Candidate, Frontier, Generation
 from edge_bench.records.notation import arch_name, parse_arch
 from edge_bench.records.operators import Operator, macs_of, operators
+from edge_bench.records.plain import AnySpace, PlainSpace
 from edge_bench.records.prediction import (
     AccuracyErrors,
     FittedAccuracyPredictor,
@@ -30,6 +31,7 @@ __all__ = [
     "THIS_MACHINE",
     "THIS_PROGRAM",
     "AccuracyErrors",
+    "AnySpace",
     "ArchConfig",
     "Artifact",
     "BenchmarkResult",
@@ -48,6 +50,7 @@ __all__ = [
     "OperatorTime",
     "Parity",
     "Placement",
+    "PlainSpace",
     "Prediction",
     "Preprocessing",
     "SearchSpace",

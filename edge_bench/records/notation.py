@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from edge_bench.errors import InvalidArch
 from edge_bench.records.arch import ArchConfig, Block, SearchSpace
+from edge_bench.records.plain import AnySpace, PlainSpace
 from edge_bench.records.transformer import Stack, TransformerSpace
 
 NAMES = ("smallest", "middle", "largest")
@@ -21,7 +22,7 @@ _DEPTH = re.compile(r"d([0-9]{1,3})(?:/([0-9]{1,3}))?")
 _LAYERS = re.compile(r"([0-9]{1,3}(?:,[0-9]{1,3})*)(?:/([0-9]{1,3}(?:,[0-9]{1,3})*))?")
 
 
-def parse_arch(text: str, space: SearchSpace | TransformerSpace) -> ArchConfig | None:
+def parse_arch(text: str, space: AnySpace, *, only: ArchConfig | None = None) -> ArchConfig | None:
     """Return the architecture of `space` that a short name means, or None where `text` is none.
 
     A short name is one of `NAMES`, or depth, expand ratio and kernel of every stage and block in any
@@ -30,13 +31,18 @@ def parse_arch(text: str, space: SearchSpace | TransformerSpace) -> ArchConfig |
     `NAMES`, and the largest of the space for the others. Upper and lower case are the same.
 
     Of a text model it is one of `NAMES`, how many layers are kept (`d3`: 3, evenly spread), or which
-    (`0,2,4`); where there is an encoder and a decoder, both are told: `d3/1`, `0,2,4/0,3`.
+    (`0,2,4`); where there is an encoder and a decoder, both are told: `d3/1`, `0,2,4/0,3`. A network
+    without choices is each of `NAMES`, and so is the `only` one that a run has trained.
 
     Raises:
         InvalidArch: the space does not contain it; names the choice and the stage, or the layer.
     """
+    if only and text.strip().lower() in NAMES:
+        return only
     if isinstance(space, TransformerSpace):
         return _kept_layers(text.replace(" ", "").lower(), space)
+    if isinstance(space, PlainSpace):
+        return _named(text, space) if (text := text.strip().lower()) in NAMES else None
     found = re.fullmatch(r"([a-z0-9-]+)(?:@([0-9]{1,5}))?", text.strip().lower())
     if not found:
         return None
@@ -90,7 +96,7 @@ def _choices(name: str) -> dict[str, int] | None:
     return choices if len(choices) == 3 else None
 
 
-def _named(name: str, space: SearchSpace | TransformerSpace) -> ArchConfig:
+def _named(name: str, space: AnySpace) -> ArchConfig:
     extremes = {"smallest": space.smallest, "middle": space.middle, "largest": space.largest}
     return extremes[name]()
 

@@ -8,20 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from edge_bench.records.arch import ArchConfig, SearchSpace, scaled_width
 from edge_bench.records.transformer import TransformerSpace, transformer_macs
 
-Kind = Literal["convolution", "pointwise", "depthwise", "squeeze_excite", "add", "global_pool", "linear"]
+if TYPE_CHECKING:
+    from edge_bench.records.plain import AnySpace, PlainSpace
+
+Kind = Literal[
+    "convolution", "pointwise", "depthwise", "squeeze_excite", "add", "pool", "global_pool", "linear"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
     """One operator with batch norm folded in. Sizes are sides of square maps in pixels.
 
-    `block` is the index into `ArchConfig.blocks`; -1 is the stem, its block, and the head.
-    An "add" adds the input of its block. `hidden` is the inner width of a squeeze-excite.
+    `block` is the index into `ArchConfig.blocks`, of a network without choices that of its residual blocks;
+    -1 is the stem, its block, and the head. An "add" adds the input of its block, or what a convolution of
+    that block makes of it. `hidden` is the inner width of a squeeze-excite.
     """
 
     kind: Kind
@@ -44,7 +50,7 @@ class Operator:
                 return places * self.output_channels * self.kernel**2
             case "squeeze_excite":
                 return 2 * self.input_channels * self.hidden
-            case "add" | "global_pool":
+            case "add" | "pool" | "global_pool":
                 return 0
             case _:
                 return places * self.output_channels * self.input_channels * self.kernel**2
@@ -57,7 +63,7 @@ class Operator:
                 return self.output_channels * (self.kernel**2 + 1)
             case "squeeze_excite":
                 return 2 * self.input_channels * self.hidden + self.hidden + self.input_channels
-            case "add" | "global_pool":
+            case "add" | "pool" | "global_pool":
                 return 0
             case _:
                 return self.output_channels * (self.input_channels * self.kernel**2 + 1)
@@ -70,17 +76,17 @@ class Operator:
         return 2 * read + written if self.kind == "add" else read + written
 
 
-def operators(space: SearchSpace, arch: ArchConfig) -> tuple[Operator, ...]:
+def operators(space: SearchSpace | PlainSpace, arch: ArchConfig) -> tuple[Operator, ...]:
     """Return the operators of `arch` in the order they run.
 
     Raises:
         InvalidArch: `arch` is not in `space`.
     """
     space.check(arch)
-    return tuple(_walk(space, arch))
+    return tuple(_walk(space, arch)) if isinstance(space, SearchSpace) else space.operators
 
 
-def macs_of(space: SearchSpace | TransformerSpace, arch: ArchConfig) -> int:
+def macs_of(space: AnySpace, arch: ArchConfig) -> int:
     """Return the multiply-accumulates of `arch` for one image or longest text.
 
     Raises:
@@ -92,14 +98,12 @@ def macs_of(space: SearchSpace | TransformerSpace, arch: ArchConfig) -> int:
 
 
 def _walk(space: SearchSpace, arch: ArchConfig) -> Iterator[Operator]:
-    width, size = space.stem_width, _strided(arch.resolution, space.stem_stride)
-    yield Operator(
-        kind="convolution",
-        block=-1,
-        input_channels=space.input_channels,
-        output_channels=width,
-        input_size=arch.resolution,
-        output_size=size,
+    width, size = space.stem_width, strided(arch.resolution, space.stem_stride)
+    yield convolution(
+        -1,
+        space.input_channels,
+        width,
+        arch.resolution,
         kernel=3,
         stride=space.stem_stride,
         activation=space.activation,
@@ -107,14 +111,14 @@ def _walk(space: SearchSpace, arch: ArchConfig) -> Iterator[Operator]:
     if space.stem_block:
         yield _depthwise(-1, width, size, 3, 1, "relu")
         yield _pointwise(-1, width, width, size, None)
-        yield _add(-1, width, size)
+        yield add(-1, width, size)
     seen: set[int] = set()
     for index, block in enumerate(arch.blocks):
         number = space.stage_of(block.source)
         stage = space.stages[number]
         stride = 1 if number in seen else stage.stride
         seen.add(number)
-        mid, after = space.mid_width(width, block.expand), _strided(size, stride)
+        mid, after = space.mid_width(width, block.expand), strided(size, stride)
         yield _pointwise(index, width, mid, size, stage.activation)
         yield _depthwise(index, mid, size, block.kernel, stride, stage.activation)
         if stage.squeeze_excite:
@@ -129,22 +133,15 @@ def _walk(space: SearchSpace, arch: ArchConfig) -> Iterator[Operator]:
             )
         yield _pointwise(index, mid, stage.width, after, None)
         if stride == 1 and width == stage.width:
-            yield _add(index, width, after)
+            yield add(index, width, after)
         width, size = stage.width, after
     yield _pointwise(-1, width, space.head_width, size, space.activation)
-    yield Operator(
-        kind="global_pool",
-        block=-1,
-        input_channels=space.head_width,
-        output_channels=space.head_width,
-        input_size=size,
-        output_size=1,
-    )
+    yield global_pool(space.head_width, size)
     width = space.head_width
     if space.feature_width:
-        yield _linear(width, space.feature_width, space.activation)
+        yield linear(width, space.feature_width, space.activation)
         width = space.feature_width
-    yield _linear(width, space.classes, None)
+    yield linear(width, space.classes, None)
 
 
 def squeezed_width(width: int) -> int:
@@ -152,8 +149,59 @@ def squeezed_width(width: int) -> int:
     return scaled_width(width // 4, 1, 8)
 
 
-def _strided(size: int, stride: int) -> int:
+def strided(size: int, stride: int) -> int:
+    """Return the side of what a padded convolution of `stride` answers to a map of side `size`."""
     return -(-size // stride)
+
+
+def convolution(
+    block: int,
+    before: int,
+    after: int,
+    size: int,
+    *,
+    kernel: int,
+    stride: int = 1,
+    activation: str | None = None,
+) -> Operator:
+    """Return a convolution of all channels, padded by kernel // 2; arguments as `Operator`'s fields."""
+    return Operator(
+        kind="convolution",
+        block=block,
+        input_channels=before,
+        output_channels=after,
+        input_size=size,
+        output_size=strided(size, stride),
+        kernel=kernel,
+        stride=stride,
+        activation=activation,
+    )
+
+
+def pool(width: int, size: int, side: int) -> Operator:
+    """Return a pooling of squares of `side` pixels; what is no whole square is left out."""
+    return Operator(
+        kind="pool",
+        block=-1,
+        input_channels=width,
+        output_channels=width,
+        input_size=size,
+        output_size=size // side,
+        kernel=side,
+        stride=side,
+    )
+
+
+def global_pool(width: int, size: int) -> Operator:
+    """Return the mean of each whole map."""
+    return Operator(
+        kind="global_pool",
+        block=-1,
+        input_channels=width,
+        output_channels=width,
+        input_size=size,
+        output_size=1,
+    )
 
 
 def _pointwise(block: int, before: int, after: int, size: int, activation: str | None) -> Operator:
@@ -177,14 +225,15 @@ def _depthwise(
         input_channels=width,
         output_channels=width,
         input_size=size,
-        output_size=_strided(size, stride),
+        output_size=strided(size, stride),
         kernel=kernel,
         stride=stride,
         activation=activation,
     )
 
 
-def _add(block: int, width: int, size: int) -> Operator:
+def add(block: int, width: int, size: int, activation: str | None = None) -> Operator:
+    """Return the addition of a block's input to its output."""
     return Operator(
         kind="add",
         block=block,
@@ -192,10 +241,12 @@ def _add(block: int, width: int, size: int) -> Operator:
         output_channels=width,
         input_size=size,
         output_size=size,
+        activation=activation,
     )
 
 
-def _linear(before: int, after: int, activation: str | None) -> Operator:
+def linear(before: int, after: int, activation: str | None) -> Operator:
+    """Return a fully connected layer."""
     return Operator(
         kind="linear",
         block=-1,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from edge_bench.records.arch import ArchConfig, SearchSpace
-from edge_bench.records.transformer import TransformerSpace
+from edge_bench.records.arch import ArchConfig
+from edge_bench.records.plain import AnySpace
 
 Split = Literal["train", "selection", "test"]
 
@@ -78,10 +78,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subnet:
-    """A network cut from a supernet. `program` is its `torch.export` file, relative to the home.
+    """A trained network, cut from a supernet or trained alone.
 
-    `data` is the `[data]` table (kind and options) that finds its examples again; `params` counts
-    the module's parameters as trained, `macs` the multiply-accumulates for one image or longest text.
+    `program` is its `torch.export` file, relative to the home; `data` is the `[data]` table (kind and
+    options) that finds its examples again; `params` counts the module's parameters as trained, `macs` the
+    multiply-accumulates for one image or longest text.
     `sparsity` is the share of zeros among all weights as deployed, biases and norms left out.
     A network takes images (`preprocessing`) or text (`text`); one that generates has a `step`.
     """
@@ -89,7 +90,7 @@ class Subnet:
     id: str
     run: str
     technique: str
-    space: SearchSpace | TransformerSpace
+    space: AnySpace
     arch: ArchConfig
     program: str
     digest: str

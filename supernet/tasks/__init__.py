@@ -15,7 +15,7 @@ from torch import nn
 
 from edge_bench import variants
 from edge_bench.files import Home
-from edge_bench.records import ArchConfig, Metric, Preprocessing, SearchSpace, TextInput, TransformerSpace
+from edge_bench.records import AnySpace, ArchConfig, Metric, Preprocessing, TextInput
 from edge_bench.records.subnet import Split
 from supernet.phases import Place
 from supernet.ranks import Ranks
@@ -32,7 +32,7 @@ Rows = npt.NDArray[np.int64]
 class Facts:
     """What a run's record says of its data: how examples become inputs, classes, how many and left out;
     and of a network that its space does not tell in full, the `structure`, and the `[model]` table where it
-    is not the run's own.
+    is not the run's own. `arch` is the one network of a run that trains no others.
     """
 
     preprocessing: Preprocessing | None = None
@@ -42,6 +42,7 @@ class Facts:
     skipped: int = 0
     structure: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
+    arch: ArchConfig | None = None
 
 
 class Task(ABC):
@@ -56,7 +57,7 @@ class Task(ABC):
     techniques: Mapping[str, Technique]
     notes: Mapping[str, Any] = MappingProxyType({})
     config: RunConfig
-    space: SearchSpace | TransformerSpace
+    space: AnySpace
 
     @classmethod
     @abstractmethod
@@ -158,10 +159,15 @@ class Task(ABC):
     def cut(self, network: nn.Module, arch: ArchConfig, *, folder: Path, home: Home) -> dict[str, Any]:
         """Save `arch` as programs in `folder` and return those fields of its `Subnet` that tell of them."""
 
+    @property
+    def extremes(self) -> dict[str, ArchConfig]:
+        """The networks whose quality a summary tells, by what they are called there."""
+        return {"largest": self.space.largest(), "smallest": self.space.smallest()}
+
     def reached(self, network: nn.Module) -> dict[str, float]:
-        """Return what a summary tells of quality: the largest and the smallest network's."""
+        """Return what a summary tells of quality."""
         told = {}
-        for name, arch in (("largest", self.space.largest()), ("smallest", self.space.smallest())):
+        for name, arch in self.extremes.items():
             metric = self.judge(network, arch, "selection")
             told[f"{name}_{metric.name}"] = metric.value
         return told

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -16,32 +14,26 @@ import torch
 from torch import Tensor, nn
 
 from edge_bench.data import TextSource, open_texts
-from edge_bench.errors import ConfigError
 from edge_bench.files import Home, sha256_of
-from edge_bench.records import ArchConfig, Metric, Step, TextInput, TransformerSpace, parse_arch
-from edge_bench.records.notation import FORMS
+from edge_bench.records import ArchConfig, Metric, Step, TextInput, TransformerSpace
 from edge_bench.records.subnet import Split
 from edge_bench.text.tokenizer import Tokenizer
-from supernet import checkpoint
-from supernet.models import TextNetwork
+from supernet.draws import drawing, weights_seed
+from supernet.models import TextModel, TextNetwork
 from supernet.phases import Place
 from supernet.programs import save_program, sparsity_of
 from supernet.ranks import Ranks
 from supernet.run import (
-    CHECKPOINT_FILE,
     TOKENIZER_FILE,
     RunConfig,
     RunRecord,
-    find_run,
     open_model,
-    read_record,
 )
 from supernet.step import StepResult
-from supernet.tasks import Facts, Rows, Task, task_of
+from supernet.tasks import Facts, Rows, Task
+from supernet.tasks._start import started
 from supernet.techniques import Technique
 
-# What this generator of a run is for; part of its seed.
-_WEIGHTS = 2
 POOLED_BATCHES = 50
 
 
@@ -80,18 +72,14 @@ class TextTask(Task):
         techniques = config.open_techniques()
         class_names = cls.classes(source)
         if config.start:
-            begun = _started(config, home)
+            begun = _started(config, home, class_names)
             tokenizer, network = begun.tokenizer, begun._network
             text = replace(begun.text, truncate=config.training.truncate)
-            if class_names != begun.class_names:
-                raise ConfigError(
-                    f"the data has the classes {', '.join(class_names)}; run '{config.start.run}' was "
-                    f"trained on {', '.join(begun.class_names)}"
-                )
             task = cls(config, source, tokenizer, text, network.space, network, class_names, techniques)
             task._model = begun._model
         else:
             model = config.open_model()
+            assert isinstance(model, TextModel)
             brought = model.tokens()
             if brought is not None:
                 tokenizer, text = brought
@@ -109,7 +97,7 @@ class TextTask(Task):
                 )
             text = replace(text, truncate=config.training.truncate)
             space = model.space(vocabulary=text.vocabulary, outputs=len(class_names) or text.vocabulary)
-            with _drawing(_weights_seed(config)):
+            with drawing(weights_seed(config.seed)):
                 network = model.build(space, pad=text.pad)
             task = cls(config, source, tokenizer, text, space, network, class_names, techniques)
         task.read()
@@ -120,10 +108,10 @@ class TextTask(Task):
         assert record.text is not None and isinstance(record.search_space, TransformerSpace)
         config = record.config
         tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)
-        with _drawing(_weights_seed(config)):
-            network = open_model(record.model or config.model).rebuild(
-                record.search_space, pad=record.text.pad, structure=record.structure
-            )
+        model = open_model(record.model or config.model)
+        assert isinstance(model, TextModel)
+        with drawing(weights_seed(config.seed)):
+            network = model.rebuild(record.search_space, pad=record.text.pad, structure=record.structure)
         return cls(
             config,
             open_texts(config.data),
@@ -216,7 +204,7 @@ class TextTask(Task):
         seed = int(generator.spawn(1)[0].integers(2**62)) + ranks.number
         device = next(network.parameters()).device
         half = self.config.training.mixed_precision and device.type == "cuda"
-        with _drawing(seed, device), torch.autocast(device.type, torch.bfloat16, enabled=half):
+        with drawing(seed, device), torch.autocast(device.type, torch.bfloat16, enabled=half):
             total, answers, right, of_all = self.loss(network, rows, share)
         # Gradients are averaged over the processes, whose rows have unlike numbers of answers.
         (total * (ranks.count / of_all)).backward()  # type: ignore[no-untyped-call]
@@ -289,41 +277,15 @@ def _tokenizer(config: RunConfig, corpus: list[str], folder: Path) -> Tokenizer:
     return Tokenizer.load(kept) if kept.is_file() else config.open_tokenizer().train(corpus)
 
 
-def _started(config: RunConfig, home: Home) -> TextTask:
+def _started(config: RunConfig, home: Home, class_names: tuple[str, ...]) -> TextTask:
     """Return the task of the run that `config` goes on from, its network cut and trained."""
-    assert config.start is not None
-    folder = find_run(config.start.run, home)
-    record = read_record(folder)
-    if record.config.task != config.task:
-        raise ConfigError(
-            f"[start] run '{folder.name}' is for {record.config.task}, the data for {config.task}"
-        )
-    progress = checkpoint.read_progress(folder / CHECKPOINT_FILE, run=record.digest)
-    if progress is None or not progress.finished:
-        raise ConfigError(f"[start] run '{folder.name}' is not finished", hint="train it to its end first")
-    task = task_of(record.config.task).of_run(record, home, folder)
-    assert isinstance(task, TextTask)
+    begun = started(config, home)
+    begun.check_classes(class_names)
+    task, network, record = begun.task, begun.network, begun.record
+    assert isinstance(task, TextTask) and isinstance(network, TextNetwork)
     task._model = record.model or record.config.model
-    arch = parse_arch(config.start.keep, task.space)
-    if arch is None:
-        raise ConfigError(f"[start] keep is '{config.start.keep}'; it may be {FORMS}")
-    trained = task.judged(partial(checkpoint.restore, folder / CHECKPOINT_FILE))
-    assert isinstance(trained, TextNetwork)
-    task._network = trained.cut(arch)
+    task._network = network.cut(begun.arch)
     return task
-
-
-def _weights_seed(config: RunConfig) -> int:
-    return int(np.random.default_rng([config.seed, _WEIGHTS]).integers(2**63))
-
-
-@contextmanager
-def _drawing(seed: int, device: torch.device | None = None) -> Iterator[None]:
-    """Let torch draw from `seed`, on the CPU and on `device`; its own random state stays as it was."""
-    own = [device] if device is not None and device.type == "cuda" else []
-    with torch.random.fork_rng(devices=own):
-        torch.manual_seed(seed)
-        yield
 
 
 def by_length(lengths: list[int], generator: np.random.Generator, batch: int) -> Rows:

@@ -1,7 +1,8 @@
-"""Images by class: an elastic network, its phases, and subnets with batch norms of their own."""
+"""Images by class: an elastic network and its subnets, or one network without choices."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -12,61 +13,81 @@ from torch import nn
 
 from edge_bench.data import open_images
 from edge_bench.files import Home, sha256_of
-from edge_bench.records import ArchConfig, Metric, SearchSpace
+from edge_bench.records import ArchConfig, Metric, PlainSpace, Preprocessing, SearchSpace, TransformerSpace
 from edge_bench.records.subnet import Split
-from supernet.evaluation import accuracy, calibrated
+from supernet.evaluation import accuracy
 from supernet.images import JudgingImages, TrainingImages, training_images
-from supernet.network import ElasticNetwork, folded, parameters_of
-from supernet.phases import Place, narrowed
+from supernet.models import ImageModel
+from supernet.network import folded, parameters_of
+from supernet.phases import Place
 from supernet.programs import save_program, sparsity_of
 from supernet.ranks import Ranks
-from supernet.run import RunConfig, RunRecord
-from supernet.step import StepResult, gather_gradients, networks_of
+from supernet.run import RunConfig, RunRecord, open_model
+from supernet.step import StepResult
 from supernet.tasks import Facts, Rows, Task
+from supernet.tasks._start import Started, started
+from supernet.tasks._trainees import Elastic, Fixed, Trainee
 
 CALIBRATION_IMAGES = 512
-# What this generator of a run is for; part of its seed.
-_WEIGHTS = 2
 
 
 class ImageClassification(Task):
-    """`training` is None of a task that is opened to judge."""
+    """`training` is None of a task that is opened to judge; `model` is the `[model]` table of a network
+    that began with that of another run.
+    """
 
     unit = "images"
-    space: SearchSpace
+    space: SearchSpace | PlainSpace
 
     def __init__(
-        self, config: RunConfig, space: SearchSpace, images: JudgingImages, training: TrainingImages | None
+        self,
+        config: RunConfig,
+        trainee: Trainee,
+        images: JudgingImages,
+        training: TrainingImages | None,
+        model: Mapping[str, Any],
     ) -> None:
-        self.config, self.space, self.images, self.training = config, space, images, training
+        self.config, self.trainee, self.images, self.training = config, trainee, images, training
+        self.space, self.model = trainee.space, model
         self.techniques = config.open_techniques()
-        self.technique = "+".join(("once_for_all", *self.techniques))
+        self.technique = "+".join((*trainee.family, *self.techniques)) or "plain"
 
     @classmethod
     def begun(cls, config: RunConfig, home: Home, folder: Path) -> Self:
         source = open_images(config.data)
-        resolutions = config.open_space().build(input_channels=source.channels(), classes=2).resolutions
-        training = training_images(source, resolutions, config.training.augmentation)
-        classes = len(training.images.class_names)
-        space = config.open_space().build(input_channels=source.channels(), classes=classes)
-        images = JudgingImages(
-            source=source,
-            preprocessing=training.preprocessing,
-            calibration_images=CALIBRATION_IMAGES,
-            seed=config.seed,
-        )
-        return cls(config, space, images, training)
+        channels = source.channels()
+        begun = started(config, home) if config.start else None
+
+        def trainee(classes: int) -> Trainee:
+            if begun:
+                return _continued(begun)
+            if config.model:
+                return _of_model(config.model, channels=channels, classes=classes)
+            return Elastic(config.open_space().build(input_channels=channels, classes=classes))
+
+        training = training_images(source, trainee(2).resolutions, config.training.augmentation)
+        class_names = training.images.class_names
+        if begun:
+            begun.check_classes(class_names)
+            assert begun.record.preprocessing is not None
+            # As the network has learned to see: of the images at the size of that run.
+            size = training.preprocessing.size
+            training = replace(training, preprocessing=replace(begun.record.preprocessing, size=size))
+        images = _judging(config, training.preprocessing)
+        model = (begun.record.model or begun.record.config.model) if begun else {}
+        return cls(config, trainee(len(class_names)), images, training, model)
 
     @classmethod
     def of_run(cls, record: RunRecord, home: Home, folder: Path) -> Self:
-        assert record.preprocessing is not None and isinstance(record.search_space, SearchSpace)
-        images = JudgingImages(
-            source=open_images(record.config.data),
-            preprocessing=record.preprocessing,
-            calibration_images=CALIBRATION_IMAGES,
-            seed=record.config.seed,
-        )
-        return cls(record.config, record.search_space, images, None)
+        preprocessing, space = record.preprocessing, record.search_space
+        assert preprocessing is not None and not isinstance(space, TransformerSpace)
+        if isinstance(space, PlainSpace):
+            table = record.model or record.config.model
+            classes = len(record.class_names)
+            trainee: Trainee = _of_model(table, channels=preprocessing.channels, classes=classes)
+        else:
+            trainee = Fixed.of_subnet(space, record.arch) if record.arch else Elastic(space)
+        return cls(record.config, trainee, _judging(record.config, preprocessing), None, record.model)
 
     @property
     def facts(self) -> Facts:
@@ -76,13 +97,19 @@ class ImageClassification(Task):
             class_names=training.images.class_names,
             examples=len(training),
             skipped=training.images.skipped,
+            model=self.model,
+            arch=self.trainee.arch,
         )
 
-    def network(self, seed: int) -> ElasticNetwork:
-        return initialised(self.space, seed)
+    @property
+    def extremes(self) -> dict[str, ArchConfig]:
+        return {"largest": self.trainee.arch} if self.trainee.arch else super().extremes
 
-    def judged_network(self) -> ElasticNetwork:
-        return ElasticNetwork(self.space)
+    def network(self, seed: int) -> nn.Module:
+        return self.trainee.begun(seed)
+
+    def judged_network(self) -> nn.Module:
+        return self.trainee.empty()
 
     def gather(
         self,
@@ -94,22 +121,8 @@ class ImageClassification(Task):
         ranks: Ranks,
         frozen: nn.Module | None,
     ) -> StepResult:
-        assert isinstance(network, ElasticNetwork) and (
-            frozen is None or isinstance(frozen, ElasticNetwork)
-        )
-        device = next(network.parameters()).device
-        space = narrowed(self.space, place.phase)
-        resolution = int(generator.choice(space.resolutions))
-        inputs, labels = self._training.batch(rows, resolution, generator, share=share)
-        archs = networks_of(space, place.phase, self.config.training, generator)
-        return gather_gradients(
-            network,
-            archs,
-            inputs.to(device),
-            labels.to(device),
-            phase=place.phase,
-            training=self.config.training,
-            frozen=frozen,
+        return self.trainee.gather(
+            network, self._training, rows, share, place, generator, self.config.training, frozen
         )
 
     def save(self, folder: Path) -> None:
@@ -117,7 +130,7 @@ class ImageClassification(Task):
 
     def judge(self, network: nn.Module, arch: ArchConfig, split: Split) -> Metric:
         inputs, labels = self.images.split(split, arch.resolution)
-        return accuracy(folded(self._calibrated(network, arch)), inputs, labels, split=split)
+        return accuracy(folded(self.trainee.plain(network, arch, self.images)), inputs, labels, split=split)
 
     def load(self, archs: list[ArchConfig]) -> None:
         for resolution in {arch.resolution for arch in archs}:
@@ -125,11 +138,11 @@ class ImageClassification(Task):
             self.images.split("selection", resolution)
 
     def cut(self, network: nn.Module, arch: ArchConfig, *, folder: Path, home: Home) -> dict[str, Any]:
-        plain = self._calibrated(network, arch)
+        plain = self.trainee.plain(network, arch, self.images)
         deployed = folded(plain)
         path = folder / "program.pt2"
         # Exported at batch 2: at 1, the batch dimension would silently be fixed.
-        example = torch.zeros(2, self.space.input_channels, arch.resolution, arch.resolution)
+        example = torch.zeros(2, self.images.preprocessing.channels, arch.resolution, arch.resolution)
         contiguous = deployed.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         save_program(contiguous, (example,), ({0: torch.export.Dim("batch")},), path)
         metrics = []
@@ -152,13 +165,30 @@ class ImageClassification(Task):
         assert self.training is not None, "the task was opened to judge"
         return self.training
 
-    def _calibrated(self, network: nn.Module, arch: ArchConfig) -> nn.Module:
-        assert isinstance(network, ElasticNetwork)
-        return calibrated(network, arch, self.images)
+
+def _of_model(table: Mapping[str, Any], *, channels: int, classes: int, **begun: Any) -> Fixed:
+    model = open_model(table)
+    assert isinstance(model, ImageModel)
+    return Fixed.of_model(model, channels=channels, classes=classes, **begun)
 
 
-def initialised(space: SearchSpace, seed: int) -> ElasticNetwork:
-    """Return the untrained elastic network of a seed; torch's own random state stays as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(np.random.default_rng([seed, _WEIGHTS]).integers(2**63)))
-        return ElasticNetwork(space).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+def _continued(begun: Started) -> Fixed:
+    """Return the network to keep of a finished run, to be trained on."""
+    record, task = begun.record, begun.task
+    assert isinstance(task, ImageClassification) and record.preprocessing is not None
+    space = task.space
+    if isinstance(space, PlainSpace):
+        table, channels = record.model or record.config.model, record.preprocessing.channels
+        weights, classes = begun.network.state_dict(), len(record.class_names)
+        return _of_model(table, channels=channels, classes=classes, weights=weights)
+    cut = begun.network if record.arch else task.trainee.plain(begun.network, begun.arch, task.images)
+    return Fixed.of_subnet(space, begun.arch, weights=cut.state_dict())
+
+
+def _judging(config: RunConfig, preprocessing: Preprocessing) -> JudgingImages:
+    return JudgingImages(
+        source=open_images(config.data),
+        preprocessing=preprocessing,
+        calibration_images=CALIBRATION_IMAGES,
+        seed=config.seed,
+    )

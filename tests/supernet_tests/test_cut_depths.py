@@ -18,7 +18,7 @@ from edge_bench.files import Home
 from edge_bench.records import ArchConfig, Block, TransformerSpace
 from supernet.extraction import extract_arch, extract_depth
 from supernet.keep_lists import keep_list, search
-from supernet.models import Model, TextNetwork
+from supernet.models import TextModel, TextNetwork
 from supernet.models.decoder import Decoder
 from supernet.models.encoder import Encoder
 from supernet.models.encoder_decoder import EncoderDecoder
@@ -27,7 +27,7 @@ from supernet.trained import TrainedRun
 
 Finished = Callable[[str], tuple[Path, Home]]
 
-KINDS: dict[str, type[Model]] = {
+KINDS: dict[str, type[TextModel]] = {
     "encoder": Encoder,
     "decoder": Decoder,
     "encoder_decoder": EncoderDecoder,

@@ -20,7 +20,7 @@ from edge_bench.documents import from_document
 from edge_bench.errors import ConfigError
 from edge_bench.files import Home
 from supernet import checkpoint
-from supernet.models import Model, TextNetwork
+from supernet.models import TextModel, TextNetwork
 from supernet.models.decoder import Decoder
 from supernet.models.encoder import Encoder
 from supernet.models.encoder_decoder import EncoderDecoder
@@ -38,7 +38,7 @@ ALWAYS = 1 - 1e-12
 
 def built(kind: str, **options: Any) -> TextNetwork:
     """Return an untrained network of four layers a stack, always the same."""
-    kinds: dict[str, type[Model]] = {
+    kinds: dict[str, type[TextModel]] = {
         "encoder": Encoder,
         "decoder": Decoder,
         "encoder_decoder": EncoderDecoder,

@@ -15,7 +15,7 @@ from edge_bench.records.operators import squeezed_width
 from supernet.calibration import recalibrate
 from supernet.layers import ElasticDepthwise
 from supernet.network import ElasticNetwork, folded, parameters_of
-from supernet.tasks.image_classification import initialised
+from supernet.tasks._trainees import initialised
 
 CONVOLUTIONS = ("convolution", "pointwise", "depthwise")
 

@@ -11,7 +11,7 @@ from supernet.phases import Phase, narrowed, place_of, rate_at
 from supernet.run import Training
 from supernet.spaces.lite_32 import LiteAt32
 from supernet.step import gather_gradients, networks_of, sandwich
-from supernet.tasks.image_classification import initialised
+from supernet.tasks._trainees import initialised
 
 SPACE = LiteAt32().build(input_channels=1, classes=10)
 PHASES = (Phase(name="largest", epochs=2, open=("resolution",)), Phase(name="all", epochs=3))

@@ -14,8 +14,9 @@ from edge_bench.errors import ConfigError, InvalidArch
 from edge_bench.files import Home
 from edge_bench.records import ArchConfig
 from supernet.evaluation import accuracy, calibrated
+from supernet.judgements import JUDGED_FILE
 from supernet.run import CHECKPOINT_FILE
-from supernet.trained import JUDGED_FILE, TrainedRun, newest_run
+from supernet.trained import TrainedRun, newest_run
 
 
 @pytest.fixture

@@ -95,11 +95,7 @@ def restore(
     Raises:
         TrainingError: the file is damaged, or does not fit the network.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError) as error:
-        raise _damaged(path, error) from error
+    tensors = _read(path)
     averaged, weights = _under("average.", tensors), _under("weights.", tensors)
     try:
         network.load_state_dict(weights if optimizer else {**weights, **averaged})
@@ -117,6 +113,24 @@ def restore(
     if average is not None:
         for name, tensor in average.tensors.items():
             tensor.copy_(averaged.get(name, weights[name]))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the state dict in a checkpoint, with the average of the weights where the file has one.
+
+    Raises:
+        TrainingError: the file is damaged, or not there.
+    """
+    tensors = _read(path)
+    return {**_under("weights.", tensors), **_under("average.", tensors)}
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, error) from error
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

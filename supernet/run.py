@@ -21,6 +21,7 @@ from edge_bench.text.vocabularies import Vocabulary, open_vocabulary
 from supernet.phases import DIMENSIONS, Phase
 from supernet.schedules import Schedule
 from supernet.spaces import Space
+from supernet.training_step import TrainingStep
 
 if TYPE_CHECKING:
     from supernet.models import Model
@@ -30,6 +31,7 @@ SPACES, SCHEDULES, TECHNIQUES = "supernet.spaces", "supernet.schedules", "supern
 MODELS = "supernet.models"
 RUN_FILE, LOG_FILE, SUMMARY_FILE = "run.json", "log.jsonl", "summary.json"
 CHECKPOINT_FILE, TEACHER_FILE = "checkpoint.safetensors", "teacher.safetensors"
+KEPT_FILE = "kept-{step}.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 DEFAULT_SCHEDULE = {"kind": "sandwich"}
 IMAGES = "image_classification"
@@ -54,7 +56,8 @@ class Training:
     given: 0.1, and 0 for a language model. `truncate` cuts off texts that are longer than the network's
     sequence, which is an error else. On CUDA, layers compute in bfloat16 unless `mixed_precision`
     is false; on the CPU never. `synchronise_batch_norm` takes batch statistics over all processes.
-    `checkpoint_steps` of 0 saves at the end of each epoch only.
+    `checkpoint_steps` of 0 saves at the end of each epoch only. `keep` names points of training ("20it",
+    "3ep", "3ep20it") whose weights are kept as they were behind that step, for others to begin from.
     """
 
     epochs: int = 20
@@ -78,6 +81,11 @@ class Training:
     clip_norm: float = 0.0
     truncate: bool = False
     tensorboard: bool = False
+    keep: tuple[str, ...] = ()
+
+    def steps_per_epoch(self, examples: int) -> int:
+        """Return how many steps an epoch of so many examples has."""
+        return self.epoch_steps or examples // min(self.batch_size, examples)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -469,6 +477,8 @@ def _check_training(run: RunConfig) -> None:
             raise ConfigError(f"{key} is {share:g}; it must lie between 0 and 1")
     if not 0 <= table.average < 1:
         raise ConfigError(f"training.average is {table.average:g}; it must be at least 0 and below 1")
+    for point in table.keep:
+        TrainingStep.parse(point, steps_per_epoch=1)
     for phase in phases:
         for name in phase.choices:
             if name not in DIMENSIONS:

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from edge_bench import __version__
-from edge_bench.errors import TrainingError
+from edge_bench.errors import ConfigError, TrainingError
 from edge_bench.files import Home, explained, write_text
 from edge_bench.store import now
 from supernet import checkpoint
@@ -42,6 +42,7 @@ from supernet.progress import shown
 from supernet.ranks import GradientExchange, Ranks, joined, ranks_of_environment
 from supernet.run import (
     CHECKPOINT_FILE,
+    KEPT_FILE,
     LOG_FILE,
     RUN_FILE,
     SUMMARY_FILE,
@@ -54,6 +55,7 @@ from supernet.run import (
 )
 from supernet.step import StepResult
 from supernet.tasks import Task, task_of
+from supernet.training_step import TrainingStep
 
 # What the generators of a run are for; part of their seed (2 is that of the weights).
 _ORDER, _STEP = 0, 1
@@ -97,7 +99,9 @@ def train(config: RunConfig, *, home: Home, say: Callable[[str], None], interact
         _board(config, folder, ranks) as board,
     ):
         task = task_of(config.open_data().task).begun(config, home, folder)
-        session = _Session(task, folder, say if ranks.first else _unheard, progress, board, ranks, device)
+        session = _Session(
+            task, folder, home, say if ranks.first else _unheard, progress, board, ranks, device
+        )
         session.run(interactive and ranks.first)
     return folder
 
@@ -130,6 +134,7 @@ class _Session:
         self,
         task: Task,
         folder: Path,
+        home: Home,
         say: Callable[[str], None],
         progress: Progress | None,
         board: Callable[[dict[str, Any]], None],
@@ -148,16 +153,20 @@ class _Session:
                 if isinstance(module, ElasticNorm | BatchNorm):
                     module.synchronised = True
         task.begin(self.network)
+        first = 0 if progress else task.start(self.network, home)
         # New weights for a new run; those of the checkpoint replace them for one that goes on.
         self.optimizer = optimizer_of(self.network, config.training)
         decay = config.training.average
         self.average = WeightAverage(self.network, decay) if decay else None
         self.teacher: nn.Module | None = None
-        self.steps_per_epoch = config.training.epoch_steps or self.facts.examples // self.batch
+        self.steps_per_epoch = config.training.steps_per_epoch(self.facts.examples)
         self.phases = config.planned
         self.orders: dict[int, np.ndarray[Any, np.dtype[np.int64]]] = {}
         steps = self.steps_per_epoch * sum(phase.epochs for phase in self.phases)
-        self.progress = progress or Progress(run=config.digest, step=0, steps=steps, seconds=0.0)
+        self.kept = self._points(config.training.keep, steps)
+        if first >= steps:
+            raise ConfigError(f"training is to begin at step {first}, but the run has {steps} steps")
+        self.progress = progress or Progress(run=config.digest, step=first, steps=steps, seconds=0.0)
         self._open_folder(resumes=progress is not None, steps=steps)
         self.exchange = GradientExchange(self.network, ranks)
 
@@ -176,6 +185,8 @@ class _Session:
                 self._begin_phase(place)
                 self._step(step, place, epoch)
                 epoch.seconds += time.monotonic() - started
+                if step + 1 in self.kept and self.ranks.first:
+                    checkpoint.save_weights(self.folder / KEPT_FILE.format(step=step + 1), self.network)
                 advance(step + 1, f"{place.phase.name}: loss {epoch.loss / epoch.steps:.3f}")
                 ends = (step + 1) % self.steps_per_epoch == 0
                 if ends or (training.checkpoint_steps and (step + 1) % training.checkpoint_steps == 0):
@@ -186,6 +197,17 @@ class _Session:
                     self._save(step + 1, time.monotonic() - began, time.process_time() - began_core)
         if self.ranks.first:
             self._summarise()
+
+    def _points(self, named: tuple[str, ...], steps: int) -> set[int]:
+        """Return the steps whose weights are kept."""
+        points = {TrainingStep.parse(one, steps_per_epoch=self.steps_per_epoch) for one in named}
+        for point in points:
+            if not 1 <= point.count <= steps:
+                end = TrainingStep(steps, self.steps_per_epoch)
+                raise ConfigError(
+                    f"training.keep holds {point}, step {point.count}; it must be 1it to {end}, the end"
+                )
+        return {point.count for point in points}
 
     def _begin_phase(self, place: Place) -> None:
         """Do what a phase begins with; a step before the checkpoint it was done already."""
@@ -353,6 +375,7 @@ class _Session:
             f"skipped_{unit}": self.facts.skipped,
             "architectures": 1 if self.facts.arch else self.task.space.size(),
             **self.task.reached(network),
+            **({"techniques": dict(self.task.notes)} if self.task.notes else {}),
         }
         write_text(self.folder / SUMMARY_FILE, json.dumps(summary, indent=1) + "\n")
 

@@ -41,6 +41,7 @@ class Masked(nn.Module):
 
     def take(self, mask: Tensor) -> None:
         """Take another mask and count what it lets stand again."""
+        mask = mask.to(self.mask.device)
         self.regrown += (mask & ~self.mask).sum()
         self.mask.copy_(mask)
 

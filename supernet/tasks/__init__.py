@@ -17,6 +17,7 @@ from edge_bench import variants
 from edge_bench.files import Home
 from edge_bench.records import AnySpace, ArchConfig, Metric, Preprocessing, TextInput
 from edge_bench.records.subnet import Split
+from supernet.draws import drawing, weights_seed
 from supernet.phases import Place
 from supernet.ranks import Ranks
 from supernet.run import RunConfig, RunRecord
@@ -91,6 +92,13 @@ class Task(ABC):
     def judged_network(self) -> nn.Module:
         """Return a network of this task's structure, to load trained weights into."""
 
+    def drawn(self, seed: int) -> nn.Module:
+        """Return a network of this task's structure with weights drawn from another run's `seed`, even
+        where this one went on from trained ones.
+        """
+        with drawing(weights_seed(seed)):
+            return self.judged_network()
+
     def begin(self, network: nn.Module) -> None:
         """Put into a new network what its techniques train with.
 
@@ -100,6 +108,10 @@ class Task(ABC):
         for technique in self.techniques.values():
             technique.check(network)
             technique.begin(network)
+
+    def start(self, network: nn.Module, home: Home) -> int:
+        """Let the techniques change what a new run begins with; return the step it is trained from."""
+        return max((one.start(network, self, home) for one in self.techniques.values()), default=0)
 
     def end(self, network: nn.Module) -> None:
         """Take from the network what only training needs."""

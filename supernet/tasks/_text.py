@@ -186,6 +186,12 @@ class TextTask(Task):
     def judged_network(self) -> TextNetwork:
         return copy.deepcopy(self._network)
 
+    def drawn(self, seed: int) -> TextNetwork:
+        model = open_model(self._model)
+        assert isinstance(model, TextModel)
+        with drawing(weights_seed(seed)):
+            return model.rebuild(self.space, pad=self.text.pad, structure=self._network.structure)
+
     def save(self, folder: Path) -> None:
         self.tokenizer.save(folder / TOKENIZER_FILE)
 

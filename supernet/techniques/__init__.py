@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from torch import nn
+
+from edge_bench.files import Home
+
+if TYPE_CHECKING:
+    from supernet.tasks import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,19 @@ class Technique:
 
         The optimizer is made behind it and a checkpoint is loaded behind it. Nothing is drawn here.
         """
+
+    def start(self, network: nn.Module, task: Task, home: Home) -> int:
+        """Change the weights that a new run begins with; return the step from which it is trained.
+
+        It is called once, behind `begin`, and not for a run that goes on from its checkpoint. Steps before
+        the returned one count as done elsewhere: schedules begin behind them.
+
+        Args:
+            network: as `begin` left it, on its device.
+            task: what is learned, and the run's configuration.
+            home: where other runs lie.
+        """
+        return 0
 
     def before_step(
         self, network: nn.Module, generator: np.random.Generator, step: int, steps: int

@@ -45,6 +45,10 @@ class SparseTechnique(Technique):
                 "weights are shared by subnets of many widths and kernels, and no one mask fits them all",
                 hint="train it without, then go on from one of its subnets: [start] with run and keep",
             )
+        if masked.masks_in(network):
+            raise ConfigError(
+                f"{self.table} is given beside another technique that prunes; give one of them"
+            )
         try:
             self._prunable(network)
         except ConfigError as error:

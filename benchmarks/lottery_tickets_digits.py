@@ -1,0 +1,142 @@
+"""Do lottery tickets of a small network on digits keep its accuracy, and by what?
+
+A perceptron of 64-300-100-10 on scikit-learn's digits loses a fifth of its remaining weights each round, is
+rewound to step 20 and trained again; beside the ticket the same number of weights is trained with other
+initial weights, at shuffled places and as a random ticket, each for the ticket's epochs. Accuracies are of
+the test split, means over seeds.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import report
+import text_runs
+
+from edge_bench.documents import from_document
+from edge_bench.files import Home
+from supernet.ladder import climb
+from supernet.run import RunConfig
+from supernet.trained import TrainedRun
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    seeds: tuple[int, ...]
+    rounds: int
+    epochs: int = 10
+    processes: int = 2
+
+
+SETTINGS = {
+    "smoke": Settings(seeds=(0,), rounds=3, epochs=3, processes=1),
+    "cpu": Settings(seeds=(0, 1, 2), rounds=20),
+    "gpu": Settings(seeds=(0, 1, 2), rounds=20),
+}
+CONTROLS = ("new_initialisation", "layer_shuffled", "random_ticket", "rewind_to_start", "one_shot")
+# Levels by what is left of the weights: 0.8^7, 0.8^14 and 0.8^16.
+FIFTH, TWENTIETH, LEAST = 7, 14, 16
+
+
+def main() -> int:
+    options = report.arguments(__doc__, work=text_runs.WORK)
+    settings, begun = SETTINGS[options.size], time.perf_counter()
+    with tempfile.TemporaryDirectory() as temporary:
+        home = text_runs.home_of(options.work, temporary)
+        with ProcessPoolExecutor(settings.processes) as pool:
+            asked = [pool.submit(accuracies, home, settings, seed) for seed in settings.seeds]
+            seeds = [one.result() for one in asked]
+    means = [
+        {name: sum(one[level][name] for one in seeds) / len(seeds) for name in seeds[0][level]}
+        for level in range(settings.rounds + 1)
+    ]
+    for level, mean in enumerate(means):
+        words = "".join(f"  {name} {100 * value:5.1f}" for name, value in mean.items() if name != "left")
+        print(f"level {level:2} {100 * mean['left']:6.2f} % left{words}")
+    return report.write(
+        "lottery_tickets_digits",
+        options.size,
+        {"test_accuracy": {"means": means, "seeds": seeds}},
+        bars_of(means),
+        data="scikit-learn's digits",
+        settings=vars(settings),
+        seconds=time.perf_counter() - begun,
+    )
+
+
+def accuracies(home: Home, settings: Settings, seed: int) -> list[dict[str, float]]:
+    """Return for each level what is left and the test accuracy of the ticket and of each control."""
+    config = from_document(RunConfig, tables(settings, seed))
+    rungs = climb(
+        config,
+        rounds=settings.rounds,
+        controls=CONTROLS,
+        home=home,
+        say=lambda line: None,
+        interactive=False,
+    )
+    levels: list[dict[str, float]] = [{} for _ in range(settings.rounds + 1)]
+    for rung in rungs:
+        run = TrainedRun.open(rung.folder)
+        levels[rung.level]["left"] = rung.left
+        levels[rung.level][rung.control or "ticket"] = text_runs.on_test(run, run.space.largest())
+    return levels
+
+
+def bars_of(means: list[dict[str, float]]) -> list[report.Bar]:
+    fifth, twentieth, least = (means[min(level, len(means) - 1)] for level in (FIFTH, TWENTIETH, LEAST))
+    ticket = 100 * twentieth["ticket"]
+    return [
+        report.Bar(
+            name=f"dense less ticket, {left(fifth)} left",
+            floor=1.5,
+            figure=100 * (means[0]["ticket"] - fifth["ticket"]),
+            unit="points",
+            at_most=True,
+        ),
+        report.Bar(
+            name=f"ticket less new initialisation, {left(twentieth)} left",
+            floor=5.0,
+            figure=ticket - 100 * twentieth["new_initialisation"],
+            unit="points",
+        ),
+        report.Bar(
+            name=f"ticket less its mask shuffled within layers, {left(twentieth)} left",
+            floor=15.0,
+            figure=ticket - 100 * twentieth["layer_shuffled"],
+            unit="points",
+        ),
+        report.Bar(name=f"ticket, {left(least)} left", floor=88.0, figure=100 * least["ticket"], unit="%"),
+    ]
+
+
+def left(level: dict[str, float]) -> str:
+    return f"{100 * level['left']:.1f} %"
+
+
+def tables(settings: Settings, seed: int) -> dict[str, Any]:
+    return {
+        "name": f"tickets-digits-{seed}",
+        "seed": seed,
+        "data": {"kind": "digits"},
+        "model": {"kind": "mlp", "resolution": 8, "hidden": [300, 100]},
+        "techniques": {"lottery_ticket": {"rewind": "20it"}},
+        "training": {
+            "epochs": settings.epochs,
+            "batch_size": 60,
+            "learning_rate": 1.2e-3,
+            "weight_decay": 0.0,
+            "label_smoothing": 0.0,
+            "augmentation": "none",
+            "threads": 1,
+            "device": "cpu",
+        },
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -17,6 +17,7 @@ from edge_bench import variants
 from edge_bench.errors import ConversionError, MissingExtra, UnsupportedOperator
 from edge_bench.measure.inspection import formats
 from edge_bench.measure.sandbox import describe, predict
+from supernet.models.lenet import Lenet
 from supernet.network import ElasticNetwork, folded
 from supernet.spaces.lite_32 import LiteAt32
 
@@ -77,6 +78,20 @@ def test_an_fp32_file_answers_as_the_network_at_any_batch(
 ) -> None:
     answered = predict(file, converter.layout(inputs), runtime=converter.runtime, batch=batch)
     assert np.abs(answered - logits_of(program, inputs)).max() <= converter.tolerance
+
+
+def test_a_network_that_flattens_its_maps_answers_at_any_batch(
+    converter: Converter, inputs: np.ndarray, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    network = Lenet(resolution=SIZE, widths=(4, 6), hidden=(8,)).build(channels=CHANNELS, classes=CLASSES)
+    example = torch.zeros(2, CHANNELS, SIZE, SIZE)
+    made = torch.export.export(network.eval(), (example,), dynamic_shapes=({0: Dim("batch")},))
+    target = tmp_path / f"model.{converter.format}"
+    converter.convert(made, target)
+    for batch in (1, 4):
+        answered = predict(target, converter.layout(inputs), runtime=converter.runtime, batch=batch)
+        assert np.abs(answered - logits_of(made, inputs)).max() <= converter.tolerance
 
 
 def test_an_int8_file_is_near_the_network_whatever_the_range_of_an_image(

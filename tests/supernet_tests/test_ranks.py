@@ -52,6 +52,25 @@ def test_two_processes_end_with_the_weights_of_one_with_the_whole_batch(
 
 
 @pytest.mark.slow
+def test_two_processes_train_a_network_without_choices_as_one_does(tmp_path: Path) -> None:
+    path = tmp_path / "resnet.toml"
+    path.write_text(
+        'name = "resnet"\n[model]\nkind = "resnet"\ndepth = 8\nwidth = 4\nresolution = 8\n'
+        "[techniques.dpf]\nsparsity = 0.5\nrefresh_steps = 2\n"
+        '[data]\nkind = "digits"\n[training]\nepochs = 1\nthreads = 1\ndevice = "cpu"\n',
+        encoding="utf-8",
+    )
+    alone = _ended(_start(path, tmp_path / "alone", CHANGES, processes=1))
+    shared = _ended(_start(path, tmp_path / "shared", CHANGES, processes=2))
+    one, two = (load_file(Path(told["folder"]) / CHECKPOINT_FILE) for told in (alone, shared))
+    assert one.keys() == two.keys()
+    # Not the running statistics, which are estimated anew of what is judged.
+    learned = [name for name in one if name.startswith("weights.") and ".running_" not in name]
+    apart = {name: _distance(one[name], two[name]) for name in learned if "batches_tracked" not in name}
+    assert max(apart.values()) < 1e-5
+
+
+@pytest.mark.slow
 def test_a_batch_norm_of_ones_own_gives_other_weights_than_a_synchronised_one(
     run_file: Path, tmp_path: Path
 ) -> None:

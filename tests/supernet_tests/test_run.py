@@ -10,6 +10,7 @@ import pytest
 
 from edge_bench.errors import ConfigError, TrainingError, UnknownVariant
 from edge_bench.files import Home
+from supernet.models import ImageModel, TextModel
 from supernet.run import RUN_FILE, RunConfig, find_run, load_run, read_record
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -107,11 +108,16 @@ def test_a_damaged_run_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [path.name for path in sorted(EXAMPLES.glob("*.toml"))])
 def test_every_example_is_a_run_file(name: str) -> None:
     run = load_run(EXAMPLES / name)
-    # What it describes can be opened: a space with networks in it.
-    if run.task == "image_classification":
+    # What it describes can be opened: a space with networks in it, or one network.
+    if run.model and run.task == "image_classification":
+        assert run.name == name.removesuffix(".toml")
+        model = run.open_model()
+        assert isinstance(model, ImageModel) and model.space(channels=1, classes=2).size() == 1
+    elif run.task == "image_classification":
         assert run.data["kind"] == name.removesuffix(".toml")
         assert run.open_space().build(input_channels=1, classes=2).size() > 1
     else:
         assert run.name == name.removesuffix(".toml")
-        assert run.open_model().space(vocabulary=300, outputs=300).size() > 1
+        model = run.open_model()
+        assert isinstance(model, TextModel) and model.space(vocabulary=300, outputs=300).size() > 1
         assert run.open_techniques()

@@ -18,9 +18,11 @@ from edge_bench.choose.costs import (
     size_table,
 )
 from edge_bench.choose.encoding import Encoding
+from edge_bench.choose.features import blocks
 from edge_bench.choose.fitting import fit_predictor, predict
 from edge_bench.errors import ConfigError
 from edge_bench.records import FittedPredictor, SearchSpace, operators
+from supernet.models.resnet import Resnet
 
 
 @pytest.fixture(scope="module", params=["small_space", "mobile_space"])
@@ -97,6 +99,22 @@ def test_the_input_of_a_residual_block_is_held_until_it_is_added(small_space: Se
     assert depthwise == BYTES * (mid + mid + block_input)
     assert project == BYTES * (mid + block_input + block_input)
     assert add == BYTES * 3 * block_input
+
+
+def test_the_block_of_a_residual_network_holds_its_input_until_it_is_added() -> None:
+    listed = tuple(Resnet(resolution=8, depth=8, width=4).operators(channels=1, classes=2))
+    found = zip(listed, live_bytes(listed), strict=True)
+    first, second, shortcut, add = [live for one, live in found if one.block == 1]
+    before, after = 4 * 8 * 8, 8 * 4 * 4
+    assert first == BYTES * (before + after)
+    assert second == BYTES * (after + after + before)
+    assert shortcut == BYTES * (before + after + before)
+    assert add == BYTES * 3 * after
+
+
+def test_a_residual_network_is_priced_convolution_by_convolution() -> None:
+    listed = tuple(Resnet(resolution=8, depth=8, width=4).operators(channels=1, classes=2))
+    assert {len(block) for block in blocks(listed)} == {1}
 
 
 def test_the_cheapest_row_is_the_cheapest_of_all(small_space: SearchSpace) -> None:

@@ -1,4 +1,4 @@
-"""What the benchmarks of text models share: training a run of tables, and its networks' quality on test."""
+"""What benchmarks that train share: training a run of tables, and its networks' quality on test."""
 
 from __future__ import annotations
 

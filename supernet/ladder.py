@@ -43,6 +43,7 @@ def climb(
     *,
     rounds: int,
     controls: Sequence[str],
+    control_levels: Sequence[int] = (),
     home: Home,
     say: Callable[[str], None],
     interactive: bool,
@@ -53,6 +54,8 @@ def climb(
         run: what to train; its `[techniques.lottery_ticket]` says how to prune.
         rounds: how many levels; at a rate of 0.2 twenty leave 1.15 % of the weights.
         controls: which controls to train beside each level.
+        control_levels: train them beside these levels alone, those with a ladder of their own up to the
+            last of these.
         home: where the runs lie.
         say: is given lines of progress.
         interactive: draw a progress bar on stderr.
@@ -67,8 +70,9 @@ def climb(
     ticket = ticket_of(run)
     if rounds < 1:
         raise ConfigError(f"rounds is {rounds}; it must be at least 1")
-    for name in controls:
-        control(name)
+    if unknown := [level for level in control_levels if not 1 <= level <= rounds]:
+        raise ConfigError(f"controls are asked for at level {unknown[0]}; there are levels 1 to {rounds}")
+    climbing = {name: control(name).own_ladder for name in controls}
     if run.elastic:
         raise ConfigError(
             "a ticket is drawn from one network, but the run trains the elastic network of a [space]: its "
@@ -85,15 +89,17 @@ def climb(
 
     dense = dense_of(run, ticket)
     rungs = [trained(dense, 0, "")]
+    asked = control_levels or range(1, rounds + 1)
     # Of the ticket, and of each control with a ladder of its own: the run one level below.
-    below = dict.fromkeys(("", *controls), dense)
+    below = dict.fromkeys(("", *(name for name, own in climbing.items() if own)), dense)
     for level in range(1, rounds + 1):
         beside = below[""]
-        for name in ("", *dict.fromkeys(controls)):
-            own = not name or control(name).own_ladder
-            config = level_of(run, ticket, level, name, dense=dense, below=below[name] if own else beside)
+        wanted = [name for name, own in climbing.items() if level in asked or (own and level < max(asked))]
+        for name in ("", *wanted):
+            config = level_of(run, ticket, level, name, dense=dense, below=below.get(name, beside))
             rungs.append(trained(config, level, name))
-            below[name] = config
+            if name in below:
+                below[name] = config
     return rungs
 
 

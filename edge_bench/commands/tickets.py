@@ -44,6 +44,14 @@ class Tickets(Command):
             help="train this beside each level, to compare with; may be given again",
         )
         parser.add_argument(
+            "--control-level",
+            metavar="LEVEL",
+            type=int,
+            action="append",
+            default=[],
+            help="train the controls beside this level alone; may be given again (default: beside each)",
+        )
+        parser.add_argument(
             "--set",
             metavar="KEY=VALUE",
             action="append",
@@ -62,6 +70,7 @@ class Tickets(Command):
             load_run(options.run, overrides),
             rounds=options.rounds,
             controls=options.control,
+            control_levels=options.control_level,
             home=context.home,
             say=context.say,
             interactive=context.interactive and not context.quiet,

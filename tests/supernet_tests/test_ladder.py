@@ -192,6 +192,34 @@ def test_finished_levels_are_found_and_one_more_goes_on_from_them(
     assert trained == ["text_classification-level3"]
 
 
+def test_controls_are_trained_beside_the_levels_that_are_asked_for(
+    config: RunConfig, controlled: tuple[list[Rung], Home], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rungs, home = controlled
+    # All is found: nothing is left to train.
+    monkeypatch.delattr(ladder, "train")
+    controls = ("one_shot", "fine_tuning")
+
+    def rows(*levels: int) -> list[Rung]:
+        return climb(
+            config,
+            rounds=ROUNDS,
+            controls=controls,
+            control_levels=levels,
+            home=home,
+            say=lambda line: None,
+            interactive=False,
+        )
+
+    late = [(rung.level, rung.control) for rung in rows(2)]
+    assert late == [(0, ""), (1, ""), (1, "fine_tuning"), (2, ""), (2, "one_shot"), (2, "fine_tuning")]
+    early = [(rung.level, rung.control) for rung in rows(1)]
+    assert early == [(0, ""), (1, ""), (1, "one_shot"), (1, "fine_tuning"), (2, "")]
+    assert all(rung in rungs for rung in rows(1, 2))
+    with pytest.raises(ConfigError, match="at level 3; there are levels 1 to 2"):
+        rows(3)
+
+
 @pytest.mark.parametrize("saves", [1, 5])
 def test_a_ladder_that_was_interrupted_ends_as_an_undisturbed_one(
     saves: int, any_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -7,6 +7,7 @@ first transformers did.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
@@ -107,6 +108,13 @@ class Layer(Droppable):
     @property
     def attentions(self) -> tuple[Attention, ...]:
         return (self.attention, self.cross_attention) if self.cross_attention else (self.attention,)
+
+    @property
+    def outputs(self) -> tuple[nn.Linear, ...]:
+        """The last operator of each part, whose answer is added to what passes the part by."""
+        last = self.feed_forward[-1]
+        assert isinstance(last, nn.Linear)
+        return (*(one.output for one in self.attentions), last)
 
     def reads(self, source: Tensor) -> Tensor:
         """Return keys and values [2, n, heads, tokens, head width] of an encoded source, for `memory`."""
@@ -235,11 +243,27 @@ class Stack(nn.ModuleList, Generic[L]):
                 attention.kept_heads = None
 
 
-class Embedding(nn.Module):
-    """Tokens and their places as vectors, both learned."""
+def shrink_branches(stack: Stack[Layer]) -> None:
+    """Divide the weights of what each part of a layer adds by the root of the number of parts.
 
-    def __init__(self, vocabulary: int, length: int, width: int, dropout: float) -> None:
+    So a deep stack begins as near to passing its input on as a shallow one (Radford et al., 2019, section
+    2.3), and a layer that is dropped is missed less.
+    """
+    outputs = [linear for layer in stack for linear in layer.outputs]
+    for linear in outputs:
+        with torch.no_grad():
+            linear.weight.div_(math.sqrt(len(outputs)))
+        nn.init.zeros_(linear.bias)
+
+
+class Embedding(nn.Module):
+    """Tokens and their places as vectors, both learned, and multiplied by `scale`."""
+
+    def __init__(
+        self, vocabulary: int, length: int, width: int, dropout: float, *, scale: float = 1.0
+    ) -> None:
         super().__init__()
+        self.scale = scale
         self.tokens = nn.Embedding(vocabulary, width)
         self.positions = nn.Embedding(length, width)
         self.dropout = nn.Dropout(dropout)
@@ -251,7 +275,9 @@ class Embedding(nn.Module):
         places = torch.arange(tokens.shape[1], device=tokens.device)
         if first is not None:
             places = places + first
-        embedded: Tensor = self.dropout(self.tokens(tokens) + self.positions(places))
+        vectors = self.tokens(tokens) + self.positions(places)
+        # A graph holds no multiplication by 1.
+        embedded: Tensor = self.dropout(vectors if self.scale == 1 else vectors * self.scale)
         return embedded
 
 

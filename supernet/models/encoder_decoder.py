@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from edge_bench.records import TransformerSpace
 from edge_bench.records import transformer as records
 from supernet.models import FreshModel, TextNetwork, check_layers
-from supernet.transformer import Embedding, Layer, Stack, before, readable
+from supernet.transformer import Embedding, Layer, Stack, before, readable, shrink_branches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +42,18 @@ class _Network(TextNetwork):
         super().__init__()
         self.space, self.pad = space, pad
         size = (space.width, space.heads, space.hidden)
-        self.embedding = Embedding(space.vocabulary, space.length, space.width, dropout)
-        # Of a deviation at which logits from the same table are neither flat nor sharp.
+        # Logits from the table are neither flat nor sharp, and its vectors weigh as much as what layers add
+        # to them (Vaswani et al., 2017, section 3.4).
+        self.embedding = Embedding(
+            space.vocabulary, space.length, space.width, dropout, scale=space.width**0.5
+        )
         nn.init.normal_(self.embedding.tokens.weight, std=space.width**-0.5)
         self.encoder = Stack(Layer(*size, dropout=dropout) for _ in range(space.encoder_layers))
         self.encoder_norm = nn.LayerNorm(space.width)
         self.decoder = Stack(Layer(*size, dropout=dropout, cross=True) for _ in range(space.decoder_layers))
         self.decoder_norm = nn.LayerNorm(space.width)
+        for stack in (self.encoder, self.decoder):
+            shrink_branches(stack)
 
     @property
     def stacks(self) -> Mapping[records.Stack, Stack[Any]]:

@@ -119,6 +119,19 @@ def test_token_by_token_a_network_answers_as_it_does_to_the_whole(kind: str, kep
         torch.testing.assert_close(told, answers(cut, SOURCE if kind == "encoder_decoder" else TARGET))
 
 
+def test_a_deep_translator_begins_as_near_to_passing_its_input_on_as_a_shallow_one() -> None:
+    def added(depth: int) -> float:
+        network = cast(Any, built("encoder_decoder", encoder_layers=depth))
+        with torch.no_grad():
+            begun = x = network.embedding(SOURCE)
+            for layer in network.encoder:
+                x = layer(x)
+            return float((x - begun).norm() / begun.norm())
+
+    assert added(16) < 1.25 * added(1)
+    assert added(16) < 0.5
+
+
 def test_padding_changes_nothing() -> None:
     classifier, translator = built("encoder").eval(), built("encoder_decoder").eval()
     for row in (1, 2):

@@ -19,8 +19,8 @@ BATCH = 256
 class Perceptron:
     """Fully connected layers with ReLU between them and one output; float32, no torch.
 
-    An architecture's score does not depend on which others are scored beside it: a batch is always
-    of the same size, so that the matrix product always sums in the same order.
+    An architecture's score depends on which others are scored beside it by rounding alone (about 1e-7 of
+    it): batches are of one size, but some processors' matrix products sum in an order that differs by row.
 
     Attributes:
         weights: one [inputs, outputs] a layer; the first has `Encoding.one_hot_width` inputs, the last

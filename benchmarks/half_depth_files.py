@@ -37,12 +37,13 @@ from supernet.models import Model, TextNetwork
 from supernet.programs import save_program
 from supernet.transformer import Stack
 
-LAYERS, HALF, LENGTH = 6, 3, 128
+LENGTH = 128
 PARITY_FLOORS = {"onnx": 1e-4, "tflite": 1e-4}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
+    layers: int = 6
     width: int = 128
     vocabulary: int = 2000
     rounds: int = 30
@@ -52,14 +53,17 @@ class Settings:
 
 
 SETTINGS = {
-    "smoke": Settings(width=64, rounds=2, training_steps=2, tasks=("language",), models=("encoder",)),
+    "smoke": Settings(
+        layers=2, width=32, rounds=2, training_steps=2, tasks=("language",), models=("encoder",)
+    ),
     "cpu": Settings(),
     "gpu": Settings(width=256, training_steps=300),
 }
-MODELS: dict[str, dict[str, Any]] = {
-    "encoder": {"layers": LAYERS},
-    "decoder": {"layers": LAYERS},
-    "encoder_decoder": {"encoder_layers": LAYERS, "decoder_layers": LAYERS},
+# The options of a model that say how many layers each stack has.
+STACKS: dict[str, tuple[str, ...]] = {
+    "encoder": ("layers",),
+    "decoder": ("layers",),
+    "encoder_decoder": ("encoder_layers", "decoder_layers"),
 }
 
 
@@ -114,17 +118,16 @@ def main() -> int:
 
 def latencies_of(settings: Settings, folder: Path) -> Iterator[dict[str, Any]]:
     for kind in settings.models:
-        options = MODELS[kind]
         torch.manual_seed(0)
         model = from_document(
             variants.load(Model, "supernet.models", kind),
-            {"width": settings.width, "length": LENGTH, **options},
+            {"width": settings.width, "length": LENGTH, **dict.fromkeys(STACKS[kind], settings.layers)},
         )
         space = model.space(
             vocabulary=settings.vocabulary, outputs=2 if kind == "encoder" else settings.vocabulary
         )
         whole = model.build(space, pad=0).eval()
-        half = whole.cut(space.spread(dict.fromkeys(space.layers, HALF)))
+        half = whole.cut(space.spread(dict.fromkeys(space.layers, settings.layers // 2)))
         none = copy.deepcopy(whole)
         for name, module in list(none._modules.items()):
             if isinstance(module, Stack):
@@ -192,7 +195,9 @@ def measured(
         assert module is not None
         program = folder / f"{name}-{depth}.pt2".replace(" ", "-")
         if not program.exists():
-            examples, free = inputs_of(module, depth, space)
+            examples, free = inputs_of(
+                module, settings.layers // 2 if depth == "half" else settings.layers, space
+            )
             save_program(module.eval(), examples, free, program)
         file = program.with_suffix(f".{form}")
         converter.convert(torch.export.load(program), file, length=LENGTH)
@@ -207,11 +212,10 @@ def measured(
     }
 
 
-def inputs_of(module: nn.Module, depth: str, space: TransformerSpace) -> tuple[Any, Any]:
-    """Return example inputs of a graph and which of their sides are free."""
+def inputs_of(module: nn.Module, layers: int, space: TransformerSpace) -> tuple[Any, Any]:
+    """Return example inputs of a graph of so many layers and which of their sides are free."""
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=LENGTH)
     names = module.forward.__code__.co_varnames[1 : module.forward.__code__.co_argcount]
-    layers = HALF if depth == "half" else LAYERS
     head = (space.heads, space.width // space.heads)
     known: dict[str, tuple[Tensor, Any]] = {
         "tokens": (torch.ones(2, LENGTH - 1, dtype=torch.long), {0: batch, 1: length}),
@@ -264,7 +268,8 @@ def tables_of(example: str, settings: Settings) -> dict[str, Any]:
         "translation": {"path": str(text / "multi30k")},
     }
     tables["data"] |= data[example]
-    tables["model"]["width"] = settings.width
+    model = tables["model"]
+    model |= {"width": settings.width, **dict.fromkeys(STACKS[model["kind"]], settings.layers)}
     tables["training"] |= {"epochs": 1, "epoch_steps": settings.training_steps, "threads": 1}
     return tables
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_bench import variants
+from edge_bench import config, variants
 from edge_bench.commands import Command, Context, Outcome
 from edge_bench.data import ImageSource
 from edge_bench.errors import ConfigError
@@ -43,7 +43,7 @@ class Train(Command):
             metavar="KIND_OR_FOLDER",
             help="train on another data set: digits, a folder with one sub-folder of images a class or of "
             "CIFAR-10's parquet files, a folder or file of text (.tsv, .csv, .txt; pairs in train.en and "
-            "train.de), or KIND:PATH",
+            "train.de), or KIND:PATH; options in the file stay where they are of the same kind",
         )
         parser.add_argument(
             "--skip-bad",
@@ -58,13 +58,11 @@ class Train(Command):
 
         overrides = list(options.set)
         if options.data:
-            table = data_table(options.data)
-            overrides.append(f"data={{{', '.join(f'{k} = {json.dumps(v)}' for k, v in table.items())}}}")
+            overrides = [*_other_data(options.run, data_table(options.data)), *overrides]
         if options.skip_bad:
             overrides.append(_skipping(load_run(options.run, overrides)))
-        config = load_run(options.run, overrides)
         folder = train(
-            config,
+            load_run(options.run, overrides),
             home=context.home,
             say=context.say,
             interactive=context.interactive and not context.quiet,
@@ -112,14 +110,21 @@ def _kind_of(path: Path) -> str | None:
     return None
 
 
-def _skipping(config: RunConfig) -> str:
+def _other_data(run: Path, table: dict[str, Any]) -> list[str]:
+    """Return the changes of a run file that train on `table`; options of the same kind stay."""
+    written = config.read_toml(run).get("data")
+    same = isinstance(written, dict) and written.get("kind") == table["kind"]
+    return [*([] if same else ["data={}"]), *(f"data.{key}={json.dumps(table[key])}" for key in table)]
+
+
+def _skipping(run: RunConfig) -> str:
     """Return the change of a run file that leaves out what is bad in its data."""
-    source = config.open_data()
+    source = run.open_data()
     if isinstance(source, ImageSource):
         return "data.skip_bad=true"
     if not hasattr(source, "skip_empty"):
         raise ConfigError(
-            f"--skip-bad is given, but data of kind '{config.data['kind']}' has no rows to leave out"
+            f"--skip-bad is given, but data of kind '{run.data['kind']}' has no rows to leave out"
         )
     return "data.skip_empty=true"
 

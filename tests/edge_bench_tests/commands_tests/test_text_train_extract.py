@@ -110,6 +110,24 @@ def test_a_file_or_kind_of_text_takes_the_place_of_the_data(
     assert named["run"] == shown["run"] and named["training_texts"] == 48
 
 
+def test_other_data_of_the_same_kind_keep_the_options_of_the_file_and_those_of_the_command(
+    text_file: Callable[..., Path], pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backwards = {"path": "elsewhere", "source": "de", "target": "en"}
+    path = str(text_file("translation", data=backwards, **QUICK))
+    for split in ("first", "second"):
+        for language in ("en", "de"):
+            shutil.copyfile(pairs / f"test.{language}", tmp_path / f"test_{split}.{language}")
+            shutil.copyfile(pairs / f"train.{language}", tmp_path / f"train.{language}")
+    words = ["train", path, "--data", f"parallel_text:{tmp_path}"]
+    assert cli.main(words) == 2
+    assert "name the one that is meant: --set data.test=test_first" in capsys.readouterr().err
+    run = document(capsys, *words, "--set", "data.test=test_first", "--set", "data.limit=100")
+    assert run["training_pairs"] == 100
+    options = json.loads((Path(run["folder"]) / "run.json").read_text(encoding="utf-8"))["config"]["data"]
+    assert (options["source"], options["test"], options["path"]) == ("de", "test_first", str(tmp_path))
+
+
 def test_bad_rows_of_text_are_left_out_where_that_is_asked_for(
     text_file: Callable[..., Path], reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

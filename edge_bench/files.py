@@ -7,7 +7,7 @@ import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,3 +158,9 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def runs_called(name: str, folders: Sequence[str]) -> list[str]:
+    """Return the run folders that `name` means: the one of that very name, else `<name>-<digest>`."""
+    exact = [folder for folder in folders if folder == name]
+    return exact or [folder for folder in folders if folder.rpartition("-")[0] == name]

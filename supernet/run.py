@@ -14,7 +14,7 @@ from edge_bench import config, variants
 from edge_bench.data import DataSource, ImageSource, open_data
 from edge_bench.documents import digest, from_document, to_document
 from edge_bench.errors import ConfigError, InvalidArch, TrainingError, did_you_mean
-from edge_bench.files import Home
+from edge_bench.files import Home, runs_called
 from edge_bench.records import AnySpace, ArchConfig, Preprocessing, SearchSpace, TextInput
 from edge_bench.text.vocabularies import PACKAGE as VOCABULARIES
 from edge_bench.text.vocabularies import Vocabulary, open_vocabulary
@@ -406,9 +406,7 @@ def find_run(given: str, home: Home) -> Path:
     if (path / RUN_FILE).is_file():
         return path.absolute()
     known = sorted(file.parent.name for file in home.runs.glob(f"*/{RUN_FILE}"))
-    matching = [name for name in known if name == given] or [
-        name for name in known if name.rpartition("-")[0] == given
-    ]
+    matching = runs_called(given, known)
     if len(matching) == 1:
         return home.runs / matching[0]
     if matching:

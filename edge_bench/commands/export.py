@@ -13,7 +13,7 @@ from edge_bench.commands import Command, Context, Outcome, table
 from edge_bench.commands.extract import ARCH_HELP, arch_of
 from edge_bench.commands.train import data_table
 from edge_bench.errors import ConfigError, EdgeBenchError, StoreError, did_you_mean
-from edge_bench.files import Home, sha256_of
+from edge_bench.files import Home, runs_called, sha256_of
 from edge_bench.records import Artifact, Metric, Subnet
 
 
@@ -198,15 +198,18 @@ def subnets_of(subnets: Sequence[Subnet], run: str | None = None) -> list[Subnet
         run: the name of a run or its folder.
 
     Raises:
-        ConfigError: none is of that run; the nearest is named.
+        ConfigError: none is of that run; the nearest is named. Or several runs have that name.
     """
     runs = list(dict.fromkeys(subnet.run for subnet in subnets))
     name = Path(run).name if run else subnets[-1].run
-    if name not in runs:
+    matching = runs_called(name, runs)
+    if len(matching) > 1:
+        raise ConfigError(f"'{name}' may be one of several runs: {', '.join(matching)}")
+    if not matching:
         raise ConfigError(
             f"no subnet is of run '{name}'. Known: {', '.join(runs)}.{did_you_mean(name, runs)}"
         )
-    return [subnet for subnet in subnets if subnet.run == name]
+    return [subnet for subnet in subnets if subnet.run == matching[0]]
 
 
 def accuracies(metrics: Sequence[Metric]) -> dict[str, float]:

@@ -101,6 +101,9 @@ class TextTask(Task):
                 network = model.build(space, pad=text.pad)
             task = cls(config, source, tokenizer, text, space, network, class_names, techniques)
         task.read()
+        # What is wrong with a split is told before training, not after it.
+        task.encoded("selection")
+        task.encoded("test")
         return task
 
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jsonschema
@@ -86,9 +87,23 @@ def test_what_surveys_untrained_images_names_what_to_use_for_text(
 def test_picking_among_unmeasured_text_models_says_that_no_latency_is_known(
     stored: list[Subnet], answer: Answer
 ) -> None:
-    status, document = answer("pick", "--run", stored[0].run)
-    assert status == GATE_FAILED
-    assert "no latency is known" in document["error"]["message"]
+    for run in (stored[0].run, stored[0].run.rpartition("-")[0]):
+        status, document = answer("pick", "--run", run)
+        assert status == GATE_FAILED
+        assert "no latency is known" in document["error"]["message"]
+
+
+def test_a_run_is_named_without_its_digest_where_one_is_called_so(
+    stored: list[Subnet], answer: Answer, home: Home
+) -> None:
+    name = stored[0].run.rpartition("-")[0]
+    with ResultStore(home.store_url) as store:
+        store.add(replace(stored[0], id="another", run=f"{name}-ffffffff"))
+    status, document = answer("pick", "--run", name)
+    assert status == USAGE
+    assert f"may be one of several runs: {stored[0].run}, {name}-ffffffff" in document["error"]["message"]
+    status, document = answer("pick", "--run", "nowhere")
+    assert status == USAGE and "no subnet is of run 'nowhere'" in document["error"]["message"]
 
 
 def test_devices_are_listed_where_text_models_are_stored(stored: list[Subnet], answer: Answer) -> None:

@@ -128,6 +128,34 @@ def test_other_data_of_the_same_kind_keep_the_options_of_the_file_and_those_of_t
     assert (options["source"], options["test"], options["path"]) == ("de", "test_first", str(tmp_path))
 
 
+@pytest.mark.parametrize("split", ["dev", "test"])
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("good " * 200 + "\t1", "tokens, begin and end included; the network takes at most"),
+        ("good\t7", "line 61: label '7' is none of the classes 0, 1"),
+    ],
+)
+def test_what_is_wrong_with_a_split_is_told_before_training(
+    split: str,
+    row: str,
+    said: str,
+    text_file: Callable[..., Path],
+    reviews: Path,
+    home: Home,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = tmp_path / "reviews"
+    shutil.copytree(reviews, data)
+    with (data / f"{split}.tsv").open("a", encoding="utf-8") as file:
+        file.write(f"{row}\n")
+    path = str(text_file("text_classification", data={"path": str(data)}, **QUICK))
+    assert cli.main(["train", path]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(home.runs.glob("*/checkpoint*"))
+
+
 def test_bad_rows_of_text_are_left_out_where_that_is_asked_for(
     text_file: Callable[..., Path], reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,10 +12,10 @@ import numpy.typing as npt
 from converters.answering import Arrays
 from converters.programs import MEMORY, Named
 from edge_bench.data import Texts
-from edge_bench.records import Step, TextInput
+from edge_bench.records import AnyStep, TextInput
 from edge_bench.text.encoding import encoded, padded, windows
 from edge_bench.text.examples import LabelledTexts, RunningText, SentencePairs
-from edge_bench.text.stepping import FileStepper
+from edge_bench.text.stepping import stepper_of
 from edge_bench.text.tokenizer import Tokenizer
 
 BATCH = 8
@@ -64,7 +64,7 @@ class Samples:
         batches = [self.read[start : start + BATCH] for start in range(0, EXAMPLES, BATCH)]
         return {1: alone, BATCH: [{"tokens": padded(rows, self.text.pad)} for rows in batches]}
 
-    def of_step(self, network: Named, stepping: Named, step: Step, *, free: bool) -> Cases:
+    def of_step(self, network: Named, stepping: Named, step: AnyStep, *, free: bool) -> Cases:
         """Return the step's inputs as they come while these texts are generated, alone and in batches."""
         alone = [
             feeds
@@ -76,19 +76,19 @@ class Samples:
         return {1: alone, BATCH: self._generated(network, stepping, step, slice(BATCH), free=free)}
 
     def _generated(
-        self, network: Named, stepping: Named, step: Step, share: slice, *, free: bool
+        self, network: Named, stepping: Named, step: AnyStep, share: slice, *, free: bool
     ) -> list[Arrays]:
         taken: list[Arrays] = []
 
         def run(feeds: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
-            # The cache is one buffer that the next step writes to.
+            # What is remembered is one buffer that the next step writes to.
             taken.append({name: array.copy() for name, array in feeds.items()})
             return stepping.answers(feeds)
 
         length = None if free else self.text.length
         source = padded(self.read[share], self.text.pad, length)
         tokens = padded(self.generated[share], self.text.pad)[:, :STEPS]
-        stepper = FileStepper(run, step, room=self.text.length, fixed=not free)
+        stepper = stepper_of(run, step, room=self.text.length, fixed=not free)
         if MEMORY in network.signature.outputs:
             stepper.start(len(source), memory=network.answers({"tokens": source})[MEMORY], source=source)
         else:

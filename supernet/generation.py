@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from edge_bench.records import Step, TextInput
+from edge_bench.records import TextInput
 from edge_bench.text.decoding import greedy
 from edge_bench.text.encoding import padded
-from edge_bench.text.stepping import FileStepper
+from edge_bench.text.stepping import FileStepper, RecurrentStepper, stepper_of
 from supernet.models import TextNetwork
 
 BATCH = 100
@@ -39,20 +39,12 @@ def translated(network: TextNetwork, rows: Sequence[Sequence[int]], text: TextIn
     return told
 
 
-def _stepper(network: TextNetwork, text: TextInput) -> FileStepper:
-    module, space = network.stepper(), network.space
+def _stepper(network: TextNetwork, text: TextInput) -> FileStepper | RecurrentStepper:
+    module = network.stepper()
     assert module is not None
 
     def run(feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         answers = module(**{name: torch.from_numpy(array) for name, array in feeds.items()})
         return {name: answer.numpy() for name, answer in answers.items()}
 
-    step = Step(
-        program="",
-        digest="",
-        layers=space.decoder_layers,
-        heads=space.heads,
-        head_width=space.width // space.heads,
-        tokens=0.0,
-    )
-    return FileStepper(run, step, room=text.length)
+    return stepper_of(run, network.step(), room=text.length)

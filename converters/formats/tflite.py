@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import flatbuffers
@@ -10,7 +11,9 @@ import numpy.typing as npt
 import torch
 from ai_edge_litert import schema_py_generated as schema
 from torch import Tensor, nn
+from torch._higher_order_ops.scan import scan_op
 from torch.export import ExportedProgram
+from torch.fx import GraphModule
 
 from converters import quantization
 from converters.chatter import silenced
@@ -28,7 +31,8 @@ class TFLite(Converter):
     scale and zero point.
 
     Of others: tensors and the signature's ends are named as `programs` says; batch and length are fixed,
-    since a transformer cannot be resized, and tokens are int32.
+    since a transformer cannot be resized, and tokens are int32. What runs over a text token by token is
+    unrolled: TFLite's own loops are not delegated.
     """
 
     format = "tflite"
@@ -46,6 +50,7 @@ class TFLite(Converter):
             examples = {IMAGE: torch.zeros(1, height, width, channels)}
         else:
             network = Named(program)
+            _unroll_scans(network)
             sizes = {BATCH: 1, LENGTH: length, ROOM: length}
             examples = {one.name: one.example(sizes) for one in signature.inputs}
         try:
@@ -110,6 +115,31 @@ def _resizable(content: bytes) -> bytes:
                 operator.builtinOptions = None
                 found = True
     return _written(model, len(content)) if found else content
+
+
+def _unroll_scans(network: nn.Module) -> None:
+    """Let scans run as loops in Python, which become as many operators as there are tokens.
+
+    The converter knows no scan.
+    """
+    for module in network.modules():
+        if isinstance(module, GraphModule):
+            for node in module.graph.nodes:
+                if node.target is scan_op:
+                    node.target = _unrolled
+            module.recompile()
+
+
+def _unrolled(
+    step: nn.Module, states: Sequence[Tensor], given: Sequence[Tensor], more: Sequence[Tensor]
+) -> list[Tensor]:
+    """Return what `scan_op` does: the last states, then what each step gave out, stacked."""
+    count, told = len(states), []
+    for place in range(given[0].shape[0]):
+        answered = step(*states, *(one[place] for one in given), *more)
+        states = answered[:count]
+        told.append(answered[count:])
+    return [*states, *(torch.stack(one) for one in zip(*told, strict=True))]
 
 
 def _plainly_named(content: bytes) -> bytes:

@@ -13,12 +13,13 @@ from edge_bench.choose.memory import file_bytes, footprint, peak_memory
 from edge_bench.choose.shipped import answering, foretold, published_by
 from edge_bench.data import data_name
 from edge_bench.records import (
+    AnyStep,
     Artifact,
     BenchmarkResult,
     Candidate,
     FittedMemory,
     FittedPredictor,
-    Step,
+    RecurrentSpace,
     Subnet,
     TransformerSpace,
     arch_name,
@@ -220,6 +221,9 @@ class _Known:
         if isinstance(space, TransformerSpace):
             known = answering_depths(self.fitted, space, runtime=runtime, precision=precision, unit=unit)
             prediction = predicted_depth(known, space, arch) if known else None
+        elif isinstance(space, RecurrentSpace):
+            # One network, whose files are measured or not at all.
+            return None
         else:
             known = answering(self.fitted, space, [arch], runtime=runtime, precision=precision)
             prediction = foretold(known, space, arch, runtime=runtime) if known else None
@@ -237,6 +241,8 @@ class _Known:
         )
 
     def _foretold_bytes(self, subnet: Subnet, form: str) -> int | None:
+        if isinstance(subnet.space, RecurrentSpace):
+            return None
         if not isinstance(subnet.space, TransformerSpace):
             return file_bytes(subnet.space, subnet.arch, form=form)
         units: tuple[Unit, ...] = ("network", "step") if subnet.step else ("network",)
@@ -263,7 +269,7 @@ class _Known:
         """
         if result and result.peak_memory_mb is not None:
             return {"peak_memory_mb": result.peak_memory_mb, "memory_source": _source(result)}
-        if subnet is None or isinstance(subnet.space, TransformerSpace):
+        if subnet is None or isinstance(subnet.space, TransformerSpace | RecurrentSpace):
             return {}
         known = self.weighed.get((runtime, space_key(subnet.space))) or self.weighed.get(runtime)
         if known is None:
@@ -321,7 +327,7 @@ def _candidate(
     )
 
 
-def _step_of(file: Artifact, subnet: Subnet | None) -> Step | None:
+def _step_of(file: Artifact, subnet: Subnet | None) -> AnyStep | None:
     """Return how a text is generated with a file; None where it does not generate."""
     return file.step or (subnet.step if subnet else None)
 

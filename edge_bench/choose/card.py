@@ -14,6 +14,7 @@ from edge_bench.records import (
     Generation,
     Metric,
     Preprocessing,
+    RecurrentStep,
     Subnet,
     TextInput,
     TransformerSpace,
@@ -167,9 +168,14 @@ def _of_text(text: TextInput, task: str) -> str:
 
 
 def _generating(step: Artifact) -> str:
+    remembers = (
+        "and a state, zeros before the first; the new state that it answers takes its place."
+        if isinstance(step.step, RecurrentStep)
+        else "how many came before, and a cache of their keys and values; what it answers of a new one is "
+        "put into the cache there."
+    )
     lines = [
-        "- One file more answers one token after another. It takes the last token, how many came before, "
-        "and a cache of their keys and values; what it answers of a new one is put into the cache there.",
+        f"- One file more answers one token after another. It takes the last token, {remembers}",
         *_tensors(step),
     ]
     return "\n".join(lines)
@@ -189,7 +195,7 @@ def _origin(artifact: Artifact, subnet: Subnet | None) -> str:
     lines = [
         f"- Subnet `{subnet.id}` of run `{subnet.run}` ({subnet.technique}), space `{space.name}`.",
         f"- {subnet.params:,} parameters, {subnet.macs:,} multiply-accumulates "
-        + (f"for {space.length} tokens." if isinstance(space, TransformerSpace) else "an image."),
+        + (f"for {subnet.text.length} tokens." if subnet.text else "an image."),
         *([_layers(space, subnet.arch)] if isinstance(space, TransformerSpace) else []),
         f"- Trained on `{dict(subnet.data)}`.",
         f"- SHA-256 `{artifact.digest}`, exported {artifact.created}.",

@@ -27,7 +27,6 @@ from edge_bench.records import (
     Operator,
     SearchSpace,
     Survey,
-    TransformerSpace,
     macs_of,
     operators,
 )
@@ -277,8 +276,7 @@ def space_of_run(run: str | None, context: Context) -> SearchSpace:
         )
     newest = subnets_of(subnets, run)[-1]
     if not isinstance(newest.space, SearchSpace):
-        text = isinstance(newest.space, TransformerSpace)
-        what = "a text model" if text else "one network without choices"
+        what = "a text model" if newest.text else "one network without choices"
         raise ConfigError(
             f"run '{newest.run}' trains {what}, whose latency is not surveyed on untrained files",
             hint="edge-bench bench --all measures its files; or name the run of a supernet: --run",

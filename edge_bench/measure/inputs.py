@@ -16,8 +16,9 @@ from edge_bench.records.artifact import Artifact, TensorSpec
 # Where a file leaves a side open: images of this side, sequences of this length.
 FREE_IMAGE_SIDE = 224
 FREE_LENGTH = 128
-# Inputs of a text model's files, as `records.Step` names them: those that hold tokens, and two more.
-TOKEN, POSITION, CACHE = "token", "position", "cache"
+# Inputs of a text model's files, as `records.Step` and `RecurrentStep` name them: those that hold tokens,
+# and three more.
+TOKEN, POSITION, CACHE, STATE = "token", "position", "cache", "state"
 TOKENS = frozenset({"tokens", TOKEN, "source"})
 # What TensorFlow's converters put around the name of an input.
 _NAME = re.compile(r"(?:serving_default_)?(.+?)(?::\d+)?")
@@ -135,7 +136,8 @@ def dequantized(raw: npt.NDArray[Any], spec: TensorSpec) -> npt.NDArray[np.float
 
 def _check_length(specs: Sequence[TensorSpec], feeding: Feeding) -> None:
     """Raise unless an input takes sequences of the length that is told."""
-    if feeding.length is None:
+    # What a recurrent step remembers is of one size, however long the text.
+    if feeding.length is None or {TOKEN, STATE} == {plain_name(spec.name) for spec in specs}:
         return
     takes: set[int | None] = set()
     for spec in specs:

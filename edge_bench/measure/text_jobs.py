@@ -13,15 +13,23 @@ import numpy.typing as npt
 
 from edge_bench.documents import from_document
 from edge_bench.errors import InvalidModel
-from edge_bench.measure.inputs import CACHE, POSITION, TOKEN, dequantized, plain_name, quantized
+from edge_bench.measure.inputs import (
+    CACHE,
+    POSITION,
+    STATE,
+    TOKEN,
+    dequantized,
+    plain_name,
+    quantized,
+)
 from edge_bench.measure.runtimes import Session
 from edge_bench.measure.worker import Arrays, open_model
 from edge_bench.records.artifact import TensorSpec
-from edge_bench.records.subnet import Step
+from edge_bench.records.subnet import AnyStep, RecurrentStep
 from edge_bench.statistics import percentile
 from edge_bench.text import decoding
 from edge_bench.text.encoding import padded
-from edge_bench.text.stepping import Feeds, FileStepper
+from edge_bench.text.stepping import Feeds, FileStepper, RecurrentStepper, stepper_of
 
 
 def run(job: Mapping[str, Any], arrays: Arrays) -> tuple[dict[str, Any], Arrays]:
@@ -80,7 +88,7 @@ def generate(job: Mapping[str, Any], arrays: Arrays) -> tuple[dict[str, Any], Ar
     """Generate a text for each row of tokens, one after the other; answer them and how long they took.
 
     `in-tokens` and `in-lengths` are sources, where `model` is the network that reads them, or prompts of
-    a language model. `step_model` is the step's file, `step` its record. What is answered, `tokens` and
+    a language model. `step_model` is the step's file. What is answered, `tokens` and
     `lengths`, has neither the begin nor the end. Milliseconds are medians: of reading a source, of a step
     and of a whole text.
     """
@@ -123,7 +131,8 @@ def split(tokens: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Iter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """How texts are generated; `limit` is the most tokens of one. A `width` of 1 is greedy decoding.
+    """How texts are generated; `limit` is the most tokens of one, `step` the record of what generates. A
+    `width` of 1 is greedy decoding.
 
     A language model draws its tokens at a `temperature` above 0, always the same ones.
     """
@@ -132,6 +141,7 @@ class Asked:
     end: int
     pad: int
     limit: int
+    step: AnyStep
     width: int = 1
     length_penalty: float = 1.0
     temperature: float = 0.0
@@ -140,7 +150,7 @@ class Asked:
 class _Timed:
     """A stepper, and how long each of its steps took."""
 
-    def __init__(self, inner: FileStepper) -> None:
+    def __init__(self, inner: FileStepper | RecurrentStepper) -> None:
         self.inner = inner
         self.took_ms: list[float] = []
 
@@ -163,8 +173,7 @@ class _Writer:
         # Only ONNX Runtime takes another batch than the one that a file was opened for.
         any_batch = self._asked.width == 1 or job["runtime"] == "onnxruntime"
         steps = open_model(job, Path(job["step_model"]))
-        step = from_document(Step, job["step"])
-        self.stepper = _stepper(steps, step, int(job["room"]), any_batch=any_batch)
+        self.stepper = _stepper(steps, self._asked.step, int(job["room"]), any_batch=any_batch)
         self.read_ms: list[float] = []
         self.text_ms: list[float] = []
 
@@ -211,13 +220,14 @@ class _Writer:
         return said
 
 
-def _stepper(session: Session, step: Step, most: int, *, any_batch: bool) -> _Timed:
-    """Return the stepper of an opened step graph, which is fed and heard by the names of `records.Step`."""
+def _stepper(session: Session, step: AnyStep, most: int, *, any_batch: bool) -> _Timed:
+    """Return the stepper of an opened step graph, fed and heard by the names of its record."""
     inputs = {plain_name(spec.name): spec for spec in session.inputs}
-    missing = {TOKEN, POSITION, CACHE} - inputs.keys()
-    if missing:
+    recurrent = isinstance(step, RecurrentStep)
+    needed = (TOKEN, STATE) if recurrent else (TOKEN, POSITION, CACHE)
+    if set(needed) - inputs.keys():
         takes = ", ".join(spec.name for spec in session.inputs)
-        raise InvalidModel(f"a step takes {TOKEN}, {POSITION} and {CACHE}; the file takes {takes}")
+        raise InvalidModel(f"a step takes {', '.join(needed)}; the file takes {takes}")
 
     def run(feeds: Feeds) -> dict[str, npt.NDArray[Any]]:
         outputs = session.run(
@@ -229,9 +239,9 @@ def _stepper(session: Session, step: Step, most: int, *, any_batch: bool) -> _Ti
         )
         return {plain_name(spec.name): dequantized(outputs[spec.name], spec) for spec in session.outputs}
 
-    room = inputs[CACHE].shape[4]
-    fixed = room is not None or not any_batch
-    return _Timed(FileStepper(run, step, room=room or most, fixed=fixed))
+    room = None if recurrent else inputs[CACHE].shape[4]
+    one_by_one = inputs[STATE].shape[0] is not None if recurrent else room is not None
+    return _Timed(stepper_of(run, step, room=room or most, fixed=one_by_one or not any_batch))
 
 
 def _surprise(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64]) -> float:

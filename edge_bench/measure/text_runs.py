@@ -15,7 +15,7 @@ from edge_bench.errors import DataError
 from edge_bench.measure.inspection import check_model
 from edge_bench.measure.sandbox import Answer, run_job
 from edge_bench.measure.text_jobs import Asked, split
-from edge_bench.records.subnet import Step, TextInput
+from edge_bench.records.subnet import AnyStep, TextInput
 
 Rows = Sequence[Sequence[int]]
 # Loading a model and a first text may take this long, and each further text or window as long as that.
@@ -83,7 +83,7 @@ def generated(
     step_model: Path,
     rows: Rows,
     *,
-    step: Step,
+    step: AnyStep,
     text: TextInput,
     runtime: str,
     width: int = 1,
@@ -120,13 +120,13 @@ def generated(
         end=text.end,
         pad=text.pad,
         limit=room if limit is None else limit,
+        step=step,
         width=width,
         length_penalty=length_penalty,
         temperature=temperature,
     )
     job = {
         "step_model": str(step_model.resolve()),
-        "step": to_document(step),
         "asked": to_document(asked),
         "room": text.length,
     }

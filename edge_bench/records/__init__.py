@@ -6,7 +6,7 @@ from edge_bench.records.footprint import Footprint
 from edge_bench.records.frontier import Budget, Candidate, Frontier, Generation
 from edge_bench.records.notation import arch_name, parse_arch
 from edge_bench.records.operators import Operator, macs_of, operators
-from edge_bench.records.plain import AnySpace, PlainSpace
+from edge_bench.records.plain import AnySpace, PlainSpace, RecurrentSpace
 from edge_bench.records.prediction import (
     AccuracyErrors,
     FittedAccuracyPredictor,
@@ -23,7 +23,15 @@ from edge_bench.records.result import (
     Placement,
     TimingBlock,
 )
-from edge_bench.records.subnet import Metric, Preprocessing, Step, Subnet, TextInput
+from edge_bench.records.subnet import (
+    AnyStep,
+    Metric,
+    Preprocessing,
+    RecurrentStep,
+    Step,
+    Subnet,
+    TextInput,
+)
 from edge_bench.records.survey import Survey
 from edge_bench.records.transformer import TransformerSpace
 
@@ -32,6 +40,7 @@ __all__ = [
     "THIS_PROGRAM",
     "AccuracyErrors",
     "AnySpace",
+    "AnyStep",
     "ArchConfig",
     "Artifact",
     "BenchmarkResult",
@@ -53,6 +62,8 @@ __all__ = [
     "PlainSpace",
     "Prediction",
     "Preprocessing",
+    "RecurrentSpace",
+    "RecurrentStep",
     "SearchSpace",
     "Stage",
     "Step",

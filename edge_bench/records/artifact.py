@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from edge_bench.records.subnet import Metric, Preprocessing, Split, Step, TextInput
+from edge_bench.records.subnet import AnyStep, Metric, Preprocessing, Split, TextInput
 
 Format = Literal["onnx", "tflite"]
 Precision = Literal["fp32", "fp16", "int8", "mixed"]
@@ -64,7 +64,7 @@ class Artifact:
     params: int | None = None
     data: Mapping[str, Any] | None = None
     text: TextInput | None = None
-    step: Step | None = None
+    step: AnyStep | None = None
     step_of: str | None = None
     task: str = "image_classification"
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from edge_bench.errors import InvalidArch
 from edge_bench.records.arch import ArchConfig, Block, SearchSpace
-from edge_bench.records.plain import AnySpace, PlainSpace
+from edge_bench.records.plain import AnySpace, PlainSpace, RecurrentSpace
 from edge_bench.records.transformer import Stack, TransformerSpace
 
 NAMES = ("smallest", "middle", "largest")
@@ -41,7 +41,7 @@ def parse_arch(text: str, space: AnySpace, *, only: ArchConfig | None = None) ->
         return only
     if isinstance(space, TransformerSpace):
         return _kept_layers(text.replace(" ", "").lower(), space)
-    if isinstance(space, PlainSpace):
+    if isinstance(space, PlainSpace | RecurrentSpace):
         return _named(text, space) if (text := text.strip().lower()) in NAMES else None
     found = re.fullmatch(r"([a-z0-9-]+)(?:@([0-9]{1,5}))?", text.strip().lower())
     if not found:

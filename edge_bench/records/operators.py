@@ -94,7 +94,10 @@ def macs_of(space: AnySpace, arch: ArchConfig) -> int:
     """
     if isinstance(space, TransformerSpace):
         return transformer_macs(space, arch)
-    return sum(operator.macs for operator in operators(space, arch))
+    if isinstance(space, SearchSpace):
+        return sum(operator.macs for operator in operators(space, arch))
+    space.check(arch)
+    return space.macs
 
 
 def _walk(space: SearchSpace, arch: ArchConfig) -> Iterator[Operator]:

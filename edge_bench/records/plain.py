@@ -1,4 +1,4 @@
-"""A network without choices, such as a ResNet-20 trained alone: a space with one member."""
+"""Networks without choices, such as a ResNet-20 trained alone: spaces with one member."""
 
 from __future__ import annotations
 
@@ -12,16 +12,13 @@ from edge_bench.records.operators import Operator
 from edge_bench.records.transformer import TransformerSpace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlainSpace:
-    """The one network there is, by what it computes; `resolution` is the side of its input in pixels.
+class _OneNetwork:
+    """A space of one network, whose architecture lists no blocks: there is nothing to choose."""
 
-    Its architecture lists no blocks: there is nothing to choose.
-    """
+    __slots__ = ()
 
     name: str
     resolution: int
-    operators: tuple[Operator, ...]
 
     @property
     def resolutions(self) -> tuple[int, ...]:
@@ -63,5 +60,47 @@ class PlainSpace:
             )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainSpace(_OneNetwork):
+    """The one network there is, by what it computes; `resolution` is the side of its input in pixels, of a
+    vector 1.
+    """
+
+    name: str
+    resolution: int
+    operators: tuple[Operator, ...]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one input."""
+        return sum(operator.macs for operator in self.operators)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecurrentSpace(_OneNetwork):
+    """A recurrent language model: layers of an LSTM over vectors of tokens, and a last one over all tokens.
+
+    `length` is the longest sequence it is trained and judged on, `vocabulary` how many tokens there are,
+    `width` that of a token's vector and of what each layer gives out, `outputs` that of the last layer.
+    """
+
+    name: str
+    vocabulary: int
+    length: int
+    width: int
+    layers: int
+    outputs: int
+
+    @property
+    def resolution(self) -> int:  # type: ignore[override]
+        """The length, as a transformer's space tells it."""
+        return self.length
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the longest sequence: four gates a layer; lookups count nothing."""
+        return self.length * (self.layers * 8 * self.width**2 + self.width * self.outputs)
+
+
 # Whatever a subnet may be one of.
-AnySpace = SearchSpace | TransformerSpace | PlainSpace
+AnySpace = SearchSpace | TransformerSpace | PlainSpace | RecurrentSpace

@@ -77,6 +77,26 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecurrentStep:
+    """The part of a recurrent network that generates one token, as a program of its own.
+
+    It takes `token` int64 [batch, 1] and `state` float32 [batch, layers, 2, width] (what each layer
+    gave out for the last token, and its cell; zeros before the first) and answers `logits`
+    [batch, vocabulary] and `new_state`, shaped as `state`, which takes its place. It knows no positions
+    and takes as long behind a thousand tokens as behind one. `tokens` is as in `Step`.
+    """
+
+    program: str
+    digest: str
+    layers: int
+    width: int
+    tokens: float
+
+
+AnyStep = Step | RecurrentStep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Subnet:
     """A trained network, cut from a supernet or trained alone.
 
@@ -103,7 +123,7 @@ class Subnet:
     data: Mapping[str, Any]
     created: str
     text: TextInput | None = None
-    step: Step | None = None
+    step: AnyStep | None = None
     sparsity: float = 0.0
     notes: Mapping[str, Any] = field(default_factory=dict)
 

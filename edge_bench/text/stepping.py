@@ -1,4 +1,4 @@
-"""A step graph as a `Stepper`: the cache of keys and values is kept here, on numpy, between its calls."""
+"""A step graph as a `Stepper`: what it remembers is kept here, on numpy, between its calls."""
 
 from __future__ import annotations
 
@@ -9,13 +9,31 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_bench.errors import ConfigError, InvalidModel
-from edge_bench.records.subnet import Step
+from edge_bench.records.subnet import AnyStep, RecurrentStep, Step
 
 Feeds = dict[str, npt.NDArray[Any]]
 Run = Callable[[Feeds], Mapping[str, npt.NDArray[Any]]]
 
 # The room of a cache that may grow; it doubles when it is full, so that short texts attend to little.
 FIRST_ROOM = 16
+
+
+def stepper_of(
+    run: Run,
+    step: AnyStep,
+    *,
+    room: int,
+    fixed: bool = False,
+    whole: type[np.signedinteger[Any]] = np.int64,
+) -> FileStepper | RecurrentStepper:
+    """Return what calls a step graph, whatever it remembers; arguments as of `FileStepper`.
+
+    A recurrent network has room for any number of tokens; of it `fixed` says that it takes one sequence at
+    a time.
+    """
+    if isinstance(step, RecurrentStep):
+        return RecurrentStepper(run, step, fixed=fixed, whole=whole)
+    return FileStepper(run, step, room=room, fixed=fixed, whole=whole)
 
 
 class FileStepper:
@@ -82,8 +100,7 @@ class FileStepper:
                 f"there is no room for a token at position {position}; a sequence has at most {self._most}"
             )
         rows = self._cache.shape[2]
-        if len(tokens) != rows:
-            raise ConfigError(f"{len(tokens)} tokens are given to {rows} sequences")
+        _check_rows(tokens, rows)
         if position >= (room := self._cache.shape[4]):
             grown = self._empty(rows, min(max(2 * room, position + 1), self._most))
             grown[..., :room, :] = self._cache
@@ -118,13 +135,90 @@ class FileStepper:
         told = {name: array.shape for name, array in answer.items()}
         logits = told.get("logits", ())
         if told.get("new_cache") != expected or len(logits) != 2 or logits[0] != rows:
-            raise InvalidModel(
-                f"the step graph answers {', '.join(f'{name} {shape}' for name, shape in told.items())}; "
-                f"logits ({rows}, vocabulary) and new_cache {expected} are expected"
-            )
+            raise _unexpected(told, rows, new_cache=expected)
         self._cache[:, :, share, :, position : position + 1] = answer["new_cache"]
         return np.asarray(answer["logits"], np.float32)
 
     def _empty(self, rows: int, room: int) -> npt.NDArray[np.float32]:
         step = self._step
         return np.zeros((step.layers, 2, rows, step.heads, room, step.head_width), np.float32)
+
+
+class RecurrentStepper:
+    """Calls the step graph of a recurrent network (see `records.subnet.RecurrentStep`) and keeps its state.
+
+    Args:
+        run: runs the graph once: its inputs by name, its outputs by name.
+        step: the sizes of the state.
+        fixed: whether the graph takes one sequence at a time; several are then run one after the other.
+        whole: the type that the graph takes tokens in.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        step: RecurrentStep,
+        *,
+        fixed: bool = False,
+        whole: type[np.signedinteger[Any]] = np.int64,
+    ) -> None:
+        self._run, self._step, self._fixed, self._whole = run, step, fixed, whole
+        self.start(1)
+
+    def start(
+        self,
+        rows: int,
+        *,
+        memory: npt.NDArray[np.float32] | None = None,
+        source: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        """Begin `rows` new sequences; a recurrent network reads no source, so that none may be given.
+
+        Raises:
+            ConfigError: memory or source is given.
+        """
+        if memory is not None or source is not None:
+            raise ConfigError("a source is given to a recurrent network, which reads none")
+        self._state = np.zeros((rows, self._step.layers, 2, self._step.width), np.float32)
+
+    def step(self, tokens: npt.NDArray[np.int64], position: int) -> npt.NDArray[np.float32]:
+        """Return logits [rows, vocabulary] of what follows `tokens` [rows]; what came before stands in the
+        state, whatever `position` is.
+
+        Raises:
+            ConfigError: not as many tokens as sequences.
+            InvalidModel: the graph does not answer what a step graph does.
+        """
+        rows = len(self._state)
+        _check_rows(tokens, rows)
+        shares = [slice(row, row + 1) for row in range(rows)] if self._fixed else [slice(None)]
+        return np.concatenate([self._called(tokens, share) for share in shares])
+
+    def reorder(self, rows: npt.NDArray[np.int64]) -> None:
+        """Let the sequences be those numbered `rows`, with what they have read."""
+        self._state = self._state[rows]
+
+    def _called(self, tokens: npt.NDArray[np.int64], share: slice) -> npt.NDArray[np.float32]:
+        state = self._state[share]
+        answer = self._run({"token": tokens[share, None].astype(self._whole), "state": state})
+        told = {name: array.shape for name, array in answer.items()}
+        logits = told.get("logits", ())
+        if told.get("new_state") != state.shape or len(logits) != 2 or logits[0] != len(state):
+            raise _unexpected(told, len(state), new_state=state.shape)
+        self._state[share] = answer["new_state"]
+        return np.asarray(answer["logits"], np.float32)
+
+
+def _check_rows(tokens: npt.NDArray[np.int64], rows: int) -> None:
+    if len(tokens) != rows:
+        raise ConfigError(f"{len(tokens)} tokens are given to {rows} sequences")
+
+
+def _unexpected(
+    told: Mapping[str, tuple[int, ...]], rows: int, **expected: tuple[int, ...]
+) -> InvalidModel:
+    [(name, shape)] = expected.items()
+    return InvalidModel(
+        f"the step graph answers {', '.join(f'{one} {of}' for one, of in told.items())}; "
+        f"logits ({rows}, vocabulary) and {name} {shape} are expected"
+    )

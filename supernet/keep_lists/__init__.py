@@ -9,7 +9,6 @@ from typing import cast
 from edge_bench import variants
 from edge_bench.records import ArchConfig, TransformerSpace
 from edge_bench.records.transformer import Stack
-from supernet.tasks._text import TextTask
 from supernet.trained import TrainedRun
 
 KEEP_LISTS = "supernet.keep_lists"
@@ -37,4 +36,4 @@ def keep_list(name: str) -> KeepList:
 
 def space_of(trained: TrainedRun) -> TransformerSpace:
     """Return the layers of a run on text."""
-    return cast(TextTask, trained.task).space
+    return cast(TransformerSpace, trained.space)

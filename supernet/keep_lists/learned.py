@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from edge_bench.records import ArchConfig
 from edge_bench.records.transformer import Stack
 from supernet.keep_lists import Depths, KeepList, Report, space_of
-from supernet.models import TextNetwork
+from supernet.models import TransformerNetwork
 from supernet.tasks._text import TextTask
 from supernet.trained import TrainedRun
 
@@ -43,7 +43,7 @@ class Learned(KeepList):
         space, task = space_of(trained), cast(TextTask, trained.task)
         counts = {stack: len(kept) for stack, kept in space.kept(space.spread(dict(depths))).items()}
         task.read()
-        network = copy.deepcopy(cast(TextNetwork, trained.network)).eval().requires_grad_(False)
+        network = copy.deepcopy(cast(TransformerNetwork, trained.network)).eval().requires_grad_(False)
         generator = np.random.default_rng([seed, space.width])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(generator.integers(2**63)))
@@ -113,7 +113,7 @@ class Gates(nn.Module):
 
 
 @contextmanager
-def gated(network: TextNetwork, gates: Mapping[Stack, Gates]) -> Iterator[None]:
+def gated(network: TransformerNetwork, gates: Mapping[Stack, Gates]) -> Iterator[None]:
     """Let only those layers of `network` add something that their gates have drawn."""
     hooks = [
         layer.register_forward_hook(_gate(gates[stack], place))
@@ -136,7 +136,7 @@ def _gate(gates: Gates, place: int) -> Any:
 
 
 def _tried(
-    task: TextTask, network: TextNetwork, gates: Mapping[Stack, Gates], rows: np.ndarray[Any, Any]
+    task: TextTask, network: TransformerNetwork, gates: Mapping[Stack, Gates], rows: np.ndarray[Any, Any]
 ) -> tuple[float, Tensor]:
     """Draw a choice of layers; return its mean loss, and the logarithm of its chance."""
     chance = torch.stack([gate.draw() for gate in gates.values()]).sum()

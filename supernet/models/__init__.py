@@ -7,51 +7,122 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from edge_bench.errors import ConfigError
-from edge_bench.records import ArchConfig, Operator, PlainSpace, TextInput, TransformerSpace
+from edge_bench.records import (
+    AnyStep,
+    ArchConfig,
+    Operator,
+    PlainSpace,
+    RecurrentSpace,
+    Step,
+    TextInput,
+    TransformerSpace,
+)
 from edge_bench.records import transformer as records
 from edge_bench.text.tokenizer import Tokenizer
 from supernet.transformer import Stack
 
+TextSpace = TransformerSpace | RecurrentSpace
+S = TypeVar("S", bound=TextSpace)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepInputs:
+    """Inputs of a step to export it with, in order, and which of their sides stay free (`torch.export`)."""
+
+    examples: Mapping[str, Tensor]
+    free: Mapping[str, Any]
+
 
 class TextNetwork(nn.Module, ABC):
-    """A transformer of whole stacks, and the shallower ones in it.
+    """A network of a text's tokens.
 
-    `space` says how many layers each stack has; `pad` is the token that is not looked at; `structure`
-    is what else `TextModel.rebuild` needs to make such a network again.
+    `space` says what it is a member of; `pad` is the token that is not looked at; `structure` is what
+    else `TextModel.rebuild` needs to make such a network again.
     """
 
-    space: TransformerSpace
+    space: TextSpace
     pad: int
     structure: Mapping[str, Any] = MappingProxyType({})
-
-    @property
-    @abstractmethod
-    def stacks(self) -> Mapping[records.Stack, Stack[Any]]:
-        """The layers by stack, the encoder's first."""
 
     def reader(self) -> nn.Module:
         """Return the module that reads a text, given `tokens`; it shares this network's weights."""
         return self
 
     def stepper(self) -> nn.Module | None:
-        """Return the module that generates one token (`records.Step` says how), None where none does.
+        """Return the module that generates one token (`step` says how), None where none does.
 
         It shares this network's weights.
         """
         return None
 
-    def cut(self, arch: ArchConfig) -> Self:
-        """Return a network of the layers that `arch` keeps, renumbered, with copies of their weights.
+    @abstractmethod
+    def step(self, *, program: str = "", digest: str = "", tokens: float = 0.0) -> AnyStep:
+        """Return the record of what `stepper` returns, saved as `program`."""
 
-        It is in evaluation mode, and nothing in it tells that there were more layers.
+    @abstractmethod
+    def step_inputs(self) -> StepInputs:
+        """Return what `stepper` is exported with: more than one sequence, and no side of 0 or 1."""
+
+    @abstractmethod
+    def cut(self, arch: ArchConfig) -> Self:
+        """Return the network `arch` of the space, in evaluation mode, with copies of its weights.
 
         Raises:
-            InvalidArch: `arch` keeps a layer that is not there, or none of a stack.
+            InvalidArch: `arch` is not in the space.
+        """
+
+
+class TransformerNetwork(TextNetwork):
+    """A transformer of whole stacks, and the shallower ones in it."""
+
+    space: TransformerSpace
+
+    @property
+    @abstractmethod
+    def stacks(self) -> Mapping[records.Stack, Stack[Any]]:
+        """The layers by stack, the encoder's first."""
+
+    def step(self, *, program: str = "", digest: str = "", tokens: float = 0.0) -> Step:
+        space = self.space
+        return Step(
+            program=program,
+            digest=digest,
+            layers=space.decoder_layers,
+            heads=space.heads,
+            head_width=space.width // space.heads,
+            tokens=tokens,
+        )
+
+    def step_inputs(self) -> StepInputs:
+        step, room = self.step(), self.space.length
+        batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=room)
+        keys = (step.layers, 2, 2, step.heads)
+        examples = {
+            "token": torch.full((2, 1), self.pad),
+            "position": torch.tensor([3]),
+            "cache": torch.zeros(*keys, room - 1, step.head_width),
+        }
+        free: dict[str, Any] = {
+            "token": {0: batch},
+            "position": {},
+            "cache": {2: batch, 4: torch.export.Dim("room", max=room)},
+        }
+        if self.space.encoder_layers:
+            examples["memory"] = torch.zeros(*keys, room - 2, step.head_width)
+            examples["source"] = torch.full((2, room - 2), self.pad)
+            free["memory"], free["source"] = {2: batch, 4: length}, {0: batch, 1: length}
+        return StepInputs(examples=examples, free=free)
+
+    def cut(self, arch: ArchConfig) -> Self:
+        """Return a network of the layers that `arch` keeps, renumbered; as `TextNetwork.cut` else.
+
+        Nothing in it tells that there were more layers.
         """
         self.space.check(arch)
         kept = self.space.kept(arch)
@@ -127,8 +198,8 @@ class ImageModel(Model):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextModel(Model):
-    """A kind of transformer.
+class TextModel(Model, Generic[S]):
+    """A kind of network for text.
 
     `length` is the longest sequence in tokens; `dropout` is the ordinary one, of which a run with
     LayerDrop wants about 0.1 less (Fan et al., 2019). A model with `own_tokens` brings its vocabulary.
@@ -140,14 +211,14 @@ class TextModel(Model):
     dropout: float = 0.1
 
     @abstractmethod
-    def space(self, *, vocabulary: int, outputs: int) -> TransformerSpace:
+    def space(self, *, vocabulary: int, outputs: int) -> S:
         """Return the space of the network with so many tokens and outputs."""
 
     @abstractmethod
-    def build(self, space: TransformerSpace, *, pad: int) -> TextNetwork:
+    def build(self, space: S, *, pad: int) -> TextNetwork:
         """Return the network of a space as training begins with it."""
 
-    def rebuild(self, space: TransformerSpace, *, pad: int, structure: Mapping[str, Any]) -> TextNetwork:
+    def rebuild(self, space: S, *, pad: int, structure: Mapping[str, Any]) -> TextNetwork:
         """Return a network to load a run's weights into; of a run nothing else is needed.
 
         `structure` is that of the network which `build` returned.
@@ -166,8 +237,8 @@ class TextModel(Model):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FreshModel(TextModel):
-    """A model that begins from drawn weights. `hidden` of 0 is four times `width`."""
+class FreshModel(TextModel[TransformerSpace]):
+    """A transformer that begins from drawn weights. `hidden` of 0 is four times `width`."""
 
     width: int = 128
     heads: int = 4
@@ -205,7 +276,7 @@ class FreshModel(TextModel):
 
 
 def check_layers(option: str, layers: int) -> None:
-    """Raise a `ConfigError` where a stack would have no layers."""
+    """Raise a `ConfigError` where there would be no layers."""
     if not 1 <= layers <= 1000:
         raise ConfigError(f"[model] {option} is {layers}; it must be 1 to 1000")
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from edge_bench.records import TransformerSpace
 from edge_bench.records import transformer as records
-from supernet.models import FreshModel, TextNetwork, check_layers
+from supernet.models import FreshModel, TransformerNetwork, check_layers
 from supernet.transformer import Embedding, Layer, Stack, before, causal
 
 
@@ -28,11 +28,11 @@ class Decoder(FreshModel):
         check_layers("layers", self.layers)
         return self.sized(vocabulary=vocabulary, outputs=outputs, decoder=self.layers)
 
-    def build(self, space: TransformerSpace, *, pad: int) -> TextNetwork:
+    def build(self, space: TransformerSpace, *, pad: int) -> TransformerNetwork:
         return _Network(space, pad=pad, dropout=self.dropout)
 
 
-class _Network(TextNetwork):
+class _Network(TransformerNetwork):
     def __init__(self, space: TransformerSpace, *, pad: int, dropout: float) -> None:
         super().__init__()
         self.space, self.pad = space, pad

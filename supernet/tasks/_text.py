@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from edge_bench.data import TextSource, open_texts
 from edge_bench.files import Home, sha256_of
-from edge_bench.records import ArchConfig, Metric, Step, TextInput, TransformerSpace
+from edge_bench.records import AnyStep, ArchConfig, Metric, RecurrentSpace, TextInput, TransformerSpace
 from edge_bench.records.subnet import Split
 from edge_bench.text.tokenizer import Tokenizer
 from supernet.draws import drawing, weights_seed
-from supernet.models import TextModel, TextNetwork
+from supernet.models import TextModel, TextNetwork, TextSpace
 from supernet.phases import Place
 from supernet.programs import save_program, sparsity_of
 from supernet.ranks import Ranks
@@ -38,7 +38,7 @@ POOLED_BATCHES = 50
 
 
 class TextTask(Task):
-    """Tokens, a transformer and the techniques it is trained with; a variant adds examples and a metric.
+    """Tokens, a network and the techniques it is trained with; a variant adds examples and a metric.
 
     `smoothing` is that of labels where the run gives none; `skipped` counts the examples that `read` found
     left out.
@@ -46,7 +46,7 @@ class TextTask(Task):
 
     smoothing: ClassVar[float]
     skipped: int = 0
-    space: TransformerSpace
+    space: TextSpace
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class TextTask(Task):
         source: TextSource,
         tokenizer: Tokenizer,
         text: TextInput,
-        space: TransformerSpace,
+        space: TextSpace,
         network: TextNetwork,
         class_names: tuple[str, ...],
         techniques: dict[str, Technique],
@@ -108,19 +108,21 @@ class TextTask(Task):
 
     @classmethod
     def of_run(cls, record: RunRecord, home: Home, folder: Path) -> Self:
-        assert record.text is not None and isinstance(record.search_space, TransformerSpace)
+        assert record.text is not None
+        space = record.search_space
+        assert isinstance(space, TransformerSpace | RecurrentSpace)
         config = record.config
         tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)
         model = open_model(record.model or config.model)
         assert isinstance(model, TextModel)
         with drawing(weights_seed(config.seed)):
-            network = model.rebuild(record.search_space, pad=record.text.pad, structure=record.structure)
+            network = model.rebuild(space, pad=record.text.pad, structure=record.structure)
         return cls(
             config,
             open_texts(config.data),
             tokenizer,
             record.text,
-            record.search_space,
+            space,
             network,
             record.class_names,
             config.open_techniques(),
@@ -181,6 +183,7 @@ class TextTask(Task):
             skipped=self.skipped,
             structure=self._network.structure,
             model=self._model if self.config.start else {},
+            arch=self.space.largest() if isinstance(self.space, RecurrentSpace) else None,
         )
 
     def network(self, seed: int) -> TextNetwork:
@@ -247,36 +250,14 @@ class TextTask(Task):
         given = self.config.training.label_smoothing
         return self.smoothing if given is None else given
 
-    def _cut_step(self, plain: TextNetwork, path: Path, home: Home) -> Step | None:
+    def _cut_step(self, plain: TextNetwork, path: Path, home: Home) -> AnyStep | None:
         stepper = plain.stepper()
         if stepper is None:
             return None
-        space = plain.space
-        layers, heads, width = space.decoder_layers, space.heads, space.width // space.heads
-        room, batch = space.length, torch.export.Dim("batch")
-        examples: dict[str, Tensor] = {
-            "token": torch.full((2, 1), self.text.begin),
-            "position": torch.tensor([3]),
-            "cache": torch.zeros(layers, 2, 2, heads, room - 1, width),
-        }
-        free: dict[str, Any] = {
-            "token": {0: batch},
-            "position": {},
-            "cache": {2: batch, 4: torch.export.Dim("room", max=room)},
-        }
-        if space.encoder_layers:
-            length = torch.export.Dim("length", max=space.length)
-            examples["memory"] = torch.zeros(layers, 2, 2, heads, room - 2, width)
-            examples["source"] = torch.full((2, room - 2), self.text.end)
-            free["memory"], free["source"] = {2: batch, 4: length}, {0: batch, 1: length}
-        save_program(stepper.eval(), tuple(examples.values()), free, path)
-        return Step(
-            program=home.relative(path),
-            digest=sha256_of(path),
-            layers=layers,
-            heads=heads,
-            head_width=width,
-            tokens=self.tokens_per_text(plain),
+        inputs = plain.step_inputs()
+        save_program(stepper.eval(), tuple(inputs.examples.values()), dict(inputs.free), path)
+        return plain.step(
+            program=home.relative(path), digest=sha256_of(path), tokens=self.tokens_per_text(plain)
         )
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from edge_bench.data import open_images
 from edge_bench.files import Home, sha256_of
-from edge_bench.records import ArchConfig, Metric, PlainSpace, Preprocessing, SearchSpace, TransformerSpace
+from edge_bench.records import ArchConfig, Metric, PlainSpace, Preprocessing, SearchSpace
 from edge_bench.records.subnet import Split
 from supernet.evaluation import accuracy
 from supernet.images import JudgingImages, TrainingImages, training_images
@@ -80,7 +80,7 @@ class ImageClassification(Task):
     @classmethod
     def of_run(cls, record: RunRecord, home: Home, folder: Path) -> Self:
         preprocessing, space = record.preprocessing, record.search_space
-        assert preprocessing is not None and not isinstance(space, TransformerSpace)
+        assert preprocessing is not None and isinstance(space, SearchSpace | PlainSpace)
         if isinstance(space, PlainSpace):
             table = record.model or record.config.model
             classes = len(record.class_names)

@@ -15,7 +15,7 @@ from torch import nn
 
 from edge_bench.errors import ConfigError
 from edge_bench.records import transformer as records
-from supernet.models import TextNetwork
+from supernet.models import TransformerNetwork
 from supernet.techniques import Technique
 from supernet.transformer import Droppable, Stack
 
@@ -47,6 +47,11 @@ class LayerDrop(Technique):
     structure: Structure = "layer"
 
     def check(self, network: nn.Module) -> None:
+        if not isinstance(network, TransformerNetwork):
+            raise ConfigError(
+                "[techniques.layer_drop] leaves out layers of a transformer; the network is none",
+                hint="name a [model] that is one, or remove the technique",
+            )
         for stack in _stacks(network):
             own = {"encoder": self.encoder_rate, "decoder": self.decoder_rate}
             for other in own:
@@ -121,7 +126,7 @@ def advised_rate(target_layers: int, layers: int) -> float:
 
 
 def _stacks(network: nn.Module) -> Mapping[records.Stack, Stack[Any]]:
-    assert isinstance(network, TextNetwork)
+    assert isinstance(network, TransformerNetwork)
     return network.stacks
 
 

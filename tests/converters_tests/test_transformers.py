@@ -19,7 +19,7 @@ from edge_bench.files import Home
 from edge_bench.measure.runtimes.onnxruntime import OnnxRuntime
 from edge_bench.records import TransformerSpace
 from edge_bench.text.stepping import FileStepper
-from supernet.models import TextNetwork
+from supernet.models import TransformerNetwork
 from supernet.run import load_run
 from supernet.tasks import task_of
 from supernet.tasks._text import TextTask
@@ -57,7 +57,7 @@ TASKS = pytest.mark.parametrize("task", MODELS)
 class Cut:
     """A network with the layers of `KEPT`, the files of its programs, and what is told of its step."""
 
-    network: TextNetwork
+    network: TransformerNetwork
     files: list[Path]
     told: dict[str, Any]
 

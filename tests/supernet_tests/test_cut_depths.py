@@ -18,7 +18,7 @@ from edge_bench.files import Home
 from edge_bench.records import ArchConfig, Block, TransformerSpace
 from supernet.extraction import extract_arch, extract_depth
 from supernet.keep_lists import keep_list, search
-from supernet.models import TextModel, TextNetwork
+from supernet.models import TextModel, TransformerNetwork
 from supernet.models.decoder import Decoder
 from supernet.models.encoder import Encoder
 from supernet.models.encoder_decoder import EncoderDecoder
@@ -43,24 +43,24 @@ SOURCE = torch.tensor([[1, 7, 9, 4, 11, 2], [1, 5, 2, 0, 0, 0], [1, 12, 19, 2, 0
 TARGET = torch.tensor([[1, 3, 8, 15, 6, 9, 2], [1, 14, 4, 4, 13, 2, 0], [1, 16, 17, 18, 10, 5, 2]])
 
 
-def built(kind: str, **depths: int) -> TextNetwork:
+def built(kind: str, **depths: int) -> TransformerNetwork:
     """Return an untrained network without dropout, of four layers a stack unless said."""
     model: Any = KINDS[kind]
     layers = {"layers": 4} if kind != "encoder_decoder" else {"encoder_layers": 4, "decoder_layers": 4}
     chosen = model(width=16, heads=4, hidden=32, length=LENGTH, dropout=0.0, **{**layers, **depths})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return cast(TextNetwork, chosen.build(chosen.space(vocabulary=20, outputs=20), pad=PAD))
+        return cast(TransformerNetwork, chosen.build(chosen.space(vocabulary=20, outputs=20), pad=PAD))
 
 
-def answers(network: TextNetwork, source: Tensor = SOURCE, target: Tensor = TARGET) -> Tensor:
+def answers(network: TransformerNetwork, source: Tensor = SOURCE, target: Tensor = TARGET) -> Tensor:
     """Return logits: of a translation of the target's next tokens, else of the source."""
     both = len(network.stacks) == 2
     logits: Tensor = network(source, target) if both else network(source)
     return logits
 
 
-def stepped(network: TextNetwork, steps: Any, reader: Any, source: Tensor, target: Tensor) -> Tensor:
+def stepped(network: TransformerNetwork, steps: Any, reader: Any, source: Tensor, target: Tensor) -> Tensor:
     """Return the logits behind each token of `target`, from a step and a cache that holds rubbish."""
     space, rows, room = network.space, len(target), target.shape[1]
     cache = 100 * torch.randn(space.decoder_layers, 2, rows, space.heads, room, space.width // space.heads)
@@ -189,7 +189,7 @@ def test_exported_programs_answer_as_the_network_at_any_batch_and_length(
     space = cast(TransformerSpace, trained.space)
     arch = space.keeping(kept)
     subnet = trained.cut(arch, home=home)
-    network = cast(TextNetwork, trained.network).cut(arch)
+    network = cast(TransformerNetwork, trained.network).cut(arch)
     loaded = torch.export.load(home.absolute(subnet.program))
     program: Any = loaded.module()
     generator = torch.Generator().manual_seed(0)
@@ -233,7 +233,7 @@ def _plain_attentions(program: Any) -> int:
 
 def destroy(trained: TrainedRun, stack: Any, place: int) -> None:
     """Let one layer answer noise."""
-    layer = cast(TextNetwork, trained.network).stacks[stack][place]
+    layer = cast(TransformerNetwork, trained.network).stacks[stack][place]
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.copy_(3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))

@@ -20,7 +20,7 @@ from edge_bench.documents import from_document
 from edge_bench.errors import ConfigError
 from edge_bench.files import Home
 from supernet import checkpoint
-from supernet.models import TextModel, TextNetwork
+from supernet.models import TextModel, TransformerNetwork
 from supernet.models.decoder import Decoder
 from supernet.models.encoder import Encoder
 from supernet.models.encoder_decoder import EncoderDecoder
@@ -36,7 +36,7 @@ TOKENS = torch.tensor([[1, 7, 9, 4, 2], [1, 5, 2, 0, 0], [1, 12, 19, 2, 0]])
 ALWAYS = 1 - 1e-12
 
 
-def built(kind: str, **options: Any) -> TextNetwork:
+def built(kind: str, **options: Any) -> TransformerNetwork:
     """Return an untrained network of four layers a stack, always the same."""
     kinds: dict[str, type[TextModel]] = {
         "encoder": Encoder,
@@ -50,14 +50,14 @@ def built(kind: str, **options: Any) -> TextNetwork:
         return chosen.build(chosen.space(vocabulary=VOCABULARY, outputs=OUTPUTS), pad=PAD)
 
 
-def answers(network: TextNetwork, tokens: Tensor = TOKENS) -> Tensor:
+def answers(network: TransformerNetwork, tokens: Tensor = TOKENS) -> Tensor:
     """Return the logits of tokens, which are their own translation."""
     inputs = (tokens, tokens[:, :-1]) if isinstance(network, type(built("encoder_decoder"))) else (tokens,)
     logits: Tensor = network(*inputs)
     return logits
 
 
-def running(network: TextNetwork) -> set[int]:
+def running(network: TransformerNetwork) -> set[int]:
     """Return the layers of the one stack that run in training."""
     [stack] = network.stacks.values()
     return {place for place, _ in stack.running()}
@@ -76,7 +76,7 @@ def counted(modules: Sequence[nn.Module]) -> Iterator[Counter[int]]:
         hook.remove()
 
 
-def begin(technique: LayerDrop, network: TextNetwork, step: int) -> None:
+def begin(technique: LayerDrop, network: TransformerNetwork, step: int) -> None:
     technique.before_step(network, np.random.default_rng([0, step]), step, 10)
 
 
@@ -234,7 +234,7 @@ def test_a_dropped_head_answers_nothing_and_the_others_as_before() -> None:
 
 
 def test_what_is_dropped_depends_on_the_step_alone() -> None:
-    def of_steps(network: TextNetwork, steps: Sequence[int]) -> list[Any]:
+    def of_steps(network: TransformerNetwork, steps: Sequence[int]) -> list[Any]:
         drawn = []
         for step in steps:
             begin(LayerDrop(rate=0.5), network.train(), step)
@@ -259,7 +259,7 @@ def test_neither_momentum_nor_decay_moves_a_layer_in_a_step_that_drops_it(
     skipped: list[frozenset[int]] = []
     save = checkpoint.save
 
-    def spied(path: Path, network: TextNetwork, *rest: Any) -> None:
+    def spied(path: Path, network: TransformerNetwork, *rest: Any) -> None:
         states.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
         skipped.append(network.stacks["encoder"].skipped)
         save(path, network, *rest)

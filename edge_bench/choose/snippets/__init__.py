@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edge_bench import variants
 from edge_bench.errors import NoCandidate
-from edge_bench.records import Artifact, Preprocessing, Step, Subnet, TextInput
+from edge_bench.records import AnyStep, Artifact, Preprocessing, Subnet, TextInput
 
 SNIPPETS = "edge_bench.choose.snippets"
 TOKENIZER = "tokenizer.json"
@@ -32,7 +32,7 @@ class Picked:
     file: str
     preprocessing: Preprocessing | None = None
     text: TextInput | None = None
-    step: Step | None = None
+    step: AnyStep | None = None
     step_file: str = ""
 
     @classmethod

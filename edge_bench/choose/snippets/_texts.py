@@ -5,6 +5,7 @@ from __future__ import annotations
 from string import Template
 
 from edge_bench.choose.snippets import TOKENIZER, Picked
+from edge_bench.records import RecurrentStep
 
 _HEAD = Template('''"""$does
 
@@ -107,6 +108,25 @@ def generate(tokens, **more):
 ''')
 
 
+_REMEMBER = Template('''
+step = Model($step_file)
+
+
+def generate(tokens):
+    """Return `tokens` and the likeliest after them, until the end or as long as a text may be."""
+    tokens = list(tokens)
+    # What the network remembers of all tokens so far.
+    state = np.zeros((1, $layers, 2, $width), np.float32)
+    for position in range(LENGTH - 1):
+        logits, state = step(token=[[tokens[position]]], state=state)
+        if position == len(tokens) - 1:
+            tokens.append(int(logits[0].argmax()))
+            if tokens[-1] == END:
+                break
+    return tokens
+''')
+
+
 def head(picked: Picked, does: str, *, imports: str = "") -> str:
     """Return the script's first part: what it `does`, imports, the runtime and the tokenizer."""
     text = picked.text
@@ -146,6 +166,8 @@ def generate(picked: Picked) -> str:
     """Return the function that generates a text, greedily."""
     step = picked.step
     assert step is not None
+    if isinstance(step, RecurrentStep):
+        return _REMEMBER.substitute(step_file=repr(picked.step_file), layers=step.layers, width=step.width)
     return _GENERATE.substitute(
         step_file=repr(picked.step_file),
         layers=step.layers,

@@ -14,7 +14,7 @@ from edge_bench.errors import ConfigError
 from edge_bench.files import Home
 from edge_bench.measure.inspection import runtime_for
 from edge_bench.records.artifact import Artifact
-from edge_bench.records.subnet import Metric, Split, Step, TextInput
+from edge_bench.records.subnet import AnyStep, Metric, Split, TextInput
 
 # The folder whose files are the judges, each called as its task.
 JUDGES = __name__
@@ -31,7 +31,7 @@ class Files:
     runtime: str
     tokenizer: Path
     step: Path | None = None
-    step_record: Step | None = None
+    step_record: AnyStep | None = None
     class_names: tuple[str, ...] = ()
 
 

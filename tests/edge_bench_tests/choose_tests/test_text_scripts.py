@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_bench.choose.snippets import Picked, run_script
-from edge_bench.records import Artifact, Subnet
+from edge_bench.records import Artifact, RecurrentStep, Subnet
 from edge_bench.text.tokenizer import BEGIN, END, Tokenizer
 from edge_bench.text.vocabularies.characters import Characters
 
@@ -124,6 +124,28 @@ def write_step(path: Path, *, translates: bool) -> None:
     write(path, nodes, (inputs, outputs))
 
 
+def write_recurrent_step(path: Path) -> None:
+    """Logits are the sum of all that the state holds, to which each token's embedding is added, times the
+    head.
+    """
+    nodes = [
+        helper.make_node("Gather", ["embedding", "token"], ["embedded"]),
+        helper.make_node("Unsqueeze", ["embedded", "middle"], ["added"]),
+        helper.make_node("Add", ["state", "added"], ["new_state"]),
+        helper.make_node("ReduceMean", ["new_state"], ["summed"], axes=[1, 2], keepdims=0),
+        helper.make_node("MatMul", ["summed", "head"], ["logits"]),
+    ]
+    inputs = [
+        value("token", TensorProto.INT64, "batch", 1),
+        value("state", TensorProto.FLOAT, "batch", LAYERS, 2, WIDTH),
+    ]
+    outputs = [
+        value("logits", TensorProto.FLOAT, "batch", TOKENS),
+        value("new_state", TensorProto.FLOAT, "batch", LAYERS, 2, WIDTH),
+    ]
+    write(path, nodes, (inputs, outputs))
+
+
 def expected(tokens: list[int], source: Sequence[int] = ()) -> list[int]:
     """Return what the files say after `tokens`, greedily."""
     tokens = list(tokens)
@@ -202,9 +224,17 @@ def test_a_line_is_translated_with_a_memory_of_its_source_and_a_cache_of_its_own
     assert len(set(said)) > 1 and all(said)
 
 
-def test_a_text_is_gone_on_with(folder: Path, text_subnet: Make, text_files: MakeFiles) -> None:
-    write_step(folder / "step.onnx", translates=False)
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_a_text_is_gone_on_with(
+    recurrent: bool, folder: Path, text_subnet: Make, text_files: MakeFiles
+) -> None:
     subnet = text_subnet("language_modelling", {"decoder": (0, 3)})
+    if recurrent:
+        write_recurrent_step(folder / "step.onnx")
+        step = RecurrentStep(program="", digest="", layers=LAYERS, width=WIDTH, tokens=1.0)
+        subnet = replace(subnet, step=step)
+    else:
+        write_step(folder / "step.onnx", translates=False)
     tokenizer = Tokenizer.load(folder / "tokenizer.json")
     for given in ("abc", "h g", ""):
         ended = ran(folder, script_of(subnet, text_files(subnet)), *given.split(" "))

@@ -44,6 +44,16 @@ def test_a_step_is_fed_a_cache_that_is_full_but_for_its_last_place() -> None:
     assert feeds["source"].max() > 1
 
 
+def test_a_recurrent_step_takes_texts_of_any_length_and_its_state_is_of_one_size() -> None:
+    step = (
+        TensorSpec(name="token", dtype="int64", shape=(None, 1)),
+        TensorSpec(name="state", dtype="float32", shape=(None, 2, 2, 8)),
+    )
+    feeds = random_feeds(step, batch=3, feeding=Feeding(length=500, vocabulary=50))
+    assert {name: array.shape for name, array in feeds.items()} == {"token": (3, 1), "state": (3, 2, 2, 8)}
+    assert feeds["token"].max() > 1
+
+
 def test_a_file_without_a_record_gets_small_tokens_and_the_usual_length() -> None:
     feeds = random_feeds(STEP, batch=1)
     assert feeds["position"].tolist() == [127] and feeds["cache"].shape == (3, 2, 1, 2, 128, 4)

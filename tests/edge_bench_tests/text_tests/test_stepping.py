@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pytest
 
 from edge_bench.errors import ConfigError, InvalidModel
-from edge_bench.records.subnet import Step
+from edge_bench.records.subnet import RecurrentStep, Step
 from edge_bench.text.decoding import beam, generate, greedy
-from edge_bench.text.stepping import FileStepper
+from edge_bench.text.stepping import FileStepper, RecurrentStepper, stepper_of
 
 BEGIN, END, VOCABULARY, ROOM, ROWS = 1, 2, 7, 40, 3
 STEP = Step(program="step.pt2", digest="0", layers=2, heads=2, head_width=3, tokens=1.0)
@@ -149,3 +149,51 @@ def test_a_graph_that_is_no_step_is_refused() -> None:
 
     with pytest.raises(InvalidModel, match=r"answers logits \(1, 4\); .*new_cache \(2, 2, 1, 2, 1, 3\)"):
         FileStepper(headless, STEP, room=4).step(np.array([1]), 0)
+
+
+RECURRENT = RecurrentStep(program="step.pt2", digest="0", layers=2, width=ROOM, tokens=1.0)
+
+
+@dataclass
+class RecurrentGraph:
+    """A recurrent step graph whose state holds the tokens themselves, behind how many there are."""
+
+    fixed: bool = False
+    whole: type = np.int64
+
+    def __call__(self, feeds: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        assert set(feeds) == {"token", "state"}
+        token, state = feeds["token"], feeds["state"].copy()
+        assert token.dtype == self.whole and token.shape == (len(state), 1)
+        assert state.dtype == np.float32 and state.shape[1:] == (2, 2, ROOM)
+        assert not self.fixed or len(state) == 1
+        for row in range(len(state)):
+            count = int(state[row, 0, 0, 0])
+            state[row, 0, 0, 0], state[row, 1, 1, count] = count + 1, token[row, 0]
+        read = [one[1, 1, : int(one[0, 0, 0])].astype(int).tolist() for one in state]
+        return {"logits": np.stack([logits_of(0, one) for one in read]), "new_state": state}
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_a_recurrent_step_decodes_as_the_whole_sequence_read_again(fixed: bool) -> None:
+    graph = RecurrentGraph(fixed=fixed, whole=np.int32 if fixed else np.int64)
+    stepper = stepper_of(graph, RECURRENT, room=ROOM, fixed=fixed, whole=graph.whole)
+    assert isinstance(stepper, RecurrentStepper)
+    stepper.start(ROWS)
+    how: dict[str, Any] = {"width": 3, "begin": BEGIN, "end": END, "limit": ROOM // 2}
+    assert beam(stepper, ROWS, **how) == beam(Rereading([0] * ROWS), ROWS, **how)
+    stepper.start(1)
+    assert generate(stepper, [[1, 3, 5]], limit=5, temperature=0.0) == generate(
+        Rereading([0]), [[1, 3, 5]], limit=5, temperature=0.0
+    )
+
+
+def test_a_recurrent_step_refuses_a_source_and_a_graph_of_another_kind() -> None:
+    stepper = stepper_of(RecurrentGraph(), RECURRENT, room=ROOM)
+    with pytest.raises(ConfigError, match="reads none"):
+        stepper.start(1, source=np.ones((1, 2), np.int64))
+    with pytest.raises(ConfigError, match="2 tokens are given to 1"):
+        stepper.step(np.array([1, 2]), 0)
+    other = stepper_of(lambda feeds: {"logits": feeds["state"][:, 0, 0]}, RECURRENT, room=ROOM)
+    with pytest.raises(InvalidModel, match="new_state"):
+        other.step(np.array([1]), 0)

@@ -128,7 +128,7 @@ def tables(settings: Settings, seed: int) -> dict[str, Any]:
         "training": {
             "epochs": settings.epochs,
             "batch_size": 60,
-            "learning_rate": 4e-3,
+            "learning_rate": 3e-3,
             "warmup": 0.1,
             "weight_decay": 0.0,
             "label_smoothing": 0.0,

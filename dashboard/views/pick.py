@@ -229,18 +229,23 @@ def _files(
         and (path := _file(artifact, home)) is not None
     }
     with st.container(horizontal=True):
-        # The picked file stands first, and with it what speaks of it.
-        for artifact, path in sorted(files.values(), key=lambda row: row[0].id != one.artifact):
+        # The picked file stands first, with what speaks of it, and then that of its steps.
+        for artifact, path in sorted(files.values(), key=lambda row: _place(row[0], one)):
             chosen = artifact.id == one.artifact
             kind = kind_of(artifact.format, artifact.precision)
             of = " of steps" if artifact.step_of else ""
             label = f"{kind}{of}, {artifact.size_bytes / 1e6:.3g} MB"
-            _download(label, path.read_bytes, path.name, key=artifact.id, primary=chosen)
+            primary = one.artifact in (artifact.id, artifact.step_of)
+            _download(label, path.read_bytes, path.name, key=artifact.id, primary=primary)
             if chosen:
                 _papers(picked, artifact, path, records, home)
     if one.artifact not in files:
         st.write("The picked file itself is not there yet. This command writes it:")
         st.code(_command(one, budget, preset, records, home), language="shell")
+
+
+def _place(artifact: Artifact, one: Candidate) -> tuple[bool, bool]:
+    return artifact.id != one.artifact, artifact.step_of != one.artifact
 
 
 def _papers(picked: choosing.Pick, artifact: Artifact, path: Path, records: Stored, home: Home) -> None:

@@ -230,6 +230,27 @@ def test_a_file_that_is_not_there_is_told_with_the_exact_command(records: list[R
     }
 
 
+def test_a_model_that_generates_is_taken_away_with_its_steps(
+    records: list[Record],
+    put: Put,
+    text_subnet: Callable[..., Subnet],
+    text_files: Callable[..., list[Artifact]],
+) -> None:
+    subnet = text_subnet("language_modelling")
+    files = [file for form in ("tflite", "onnx") for file in text_files(subnet, format=form)]
+    one = next(record for record in records if isinstance(record, BenchmarkResult))
+    measured = [
+        replace(one, id=file.id, artifact=file.id, model=file.name, runtime="onnxruntime", format="onnx")
+        for file in files
+        if file.format == "onnx"
+    ]
+    put([subnet, *files, *measured])
+    labels = [_plain(shown.label).partition(",")[0] for shown in pick().download_button]
+    papers = ["Model card", "Script that runs it"]
+    others = ["TFLite fp32", "TFLite fp32 of steps"]
+    assert labels == ["ONNX fp32", *papers, "ONNX fp32 of steps", *others]
+
+
 def test_a_file_that_was_deleted_is_not_offered(filled: Home) -> None:
     for path in filled.artifacts.rglob("*.onnx"):
         path.unlink()

@@ -227,7 +227,7 @@ def test_a_file_of_another_task_is_refused(store_texts: Stored, home: Home, tmp_
 def test_a_step_that_is_none_is_refused(store_texts: Stored, home: Home, text_onnx: Any) -> None:
     step = Step(program="", digest="", layers=1, heads=1, head_width=1, tokens=1)
     text = TextInput(tokenizer="", digest="", vocabulary=12, length=8)
-    with pytest.raises(InvalidModel, match="a step takes token, position and cache"):
+    with pytest.raises(InvalidModel, match="a step takes token, position, cache; the file takes tokens"):
         generated(
             text_onnx("encoder"),
             text_onnx("classifier"),

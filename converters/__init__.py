@@ -3,4 +3,5 @@
 # Here, since commands must know them before they load torch.
 FORMATS = "converters.formats"
 SOURCES = "converters.sources"
+ENCODINGS = "converters.encodings"
 PRECISIONS = ("fp32", "int8")

@@ -16,9 +16,10 @@ from torch.export import ExportedProgram
 
 from converters import FORMATS, PRECISIONS
 from converters.classes import check_classes
+from converters.form import Form
 from converters.formats import Converter
 from converters.parity import compared, logits_of
-from converters.programs import load_program
+from converters.programs import load_program, macs_of, weights_of
 from converters.text_export import export_text
 from edge_bench import variants
 from edge_bench.data import open_images, prepare
@@ -41,6 +42,7 @@ def export_subnet(
     home: Home,
     format: str,
     precision: str = "fp32",
+    encoding: str = "dense",
     data: Mapping[str, Any] | None = None,
 ) -> tuple[Artifact, ...]:
     """Write `subnet` as files under the home folder; return the record of its network, metrics included,
@@ -54,38 +56,40 @@ def export_subnet(
         home: where the programs lie and the files go, `artifacts/<subnet id>/`.
         format: a file of `converters/formats`.
         precision: "fp32", or "int8": of images with ranges from the training split, of text the weights.
+        encoding: a file of `converters/encodings` that exists in that format and precision.
         data: the `[data]` table to calibrate and measure on; None takes the one it was trained on.
 
     Raises:
-        UnknownVariant, ConfigError: no such format, a precision other than those two, or data of
-            another task.
-        ConversionError: a program or tokenizer is missing or another, or cannot be converted.
+        UnknownVariant, ConfigError: no such format or encoding, a precision other than those two, or data
+            of another task.
+        ConversionError: a program or tokenizer is missing or another, or cannot be converted; the network
+            has no zeros that the encoding is for; the file lacks zeros that the network has.
         ParityError: a file answers otherwise than the network.
         DataError, StoreError: the examples cannot be read, a file cannot be written.
     """
     converter = variants.load(Converter, FORMATS, format)()
     if precision not in PRECISIONS:
         raise ConfigError(f"unknown precision '{precision}'. Known: {', '.join(PRECISIONS)}.")
+    how = Form(converter=converter, precision=precision, encoding=encoding)
     if subnet.text is not None:
-        return export_text(
-            subnet, subnet.text, home=home, converter=converter, precision=precision, data=data
-        )
-    return (_export_image(subnet, home=home, converter=converter, precision=precision, data=data),)
+        return export_text(subnet, subnet.text, home=home, how=how, data=data)
+    return (_export_image(subnet, home=home, how=how, data=data),)
 
 
-def _export_image(
-    subnet: Subnet, *, home: Home, converter: Converter, precision: str, data: Mapping[str, Any] | None
-) -> Artifact:
+def _export_image(subnet: Subnet, *, home: Home, how: Form, data: Mapping[str, Any] | None) -> Artifact:
     assert subnet.preprocessing is not None
+    converter, precision = how.converter, how.precision
     examples = _examples(canonical_json(data or subnet.data), subnet.preprocessing, subnet.class_names)
     program = load_program(subnet, home)
-    identity = f"{subnet.id}-{converter.format}-{precision}"
-    target = home.artifacts / subnet.id / f"{subnet.id}-{precision}.{converter.format}"
+    written = how.prepared(program)
+    identity = how.identity(subnet.id)
+    target = home.artifacts / subnet.id / how.file_name(subnet.id)
     with atomic_path(target) as temporary:
         if precision == "fp32":
-            converter.convert(program, temporary)
+            converter.convert(written, temporary)
         else:
-            _quantize(converter, program, temporary, examples)
+            _quantize(converter, written, temporary, examples)
+        facts = how.finish(temporary, program, subnet.sparsity)
         layout = {split: converter.layout(inputs) for split, inputs in examples.inputs.items()}
         runtime = converter.runtime
         alone = predict(temporary, np.concatenate(list(layout.values())), runtime=runtime, batch=1)
@@ -112,6 +116,7 @@ def _export_image(
         file=home.relative(target),
         digest=sha256_of(target),
         size_bytes=target.stat().st_size,
+        **facts,
         inputs=ends[0],
         outputs=ends[1],
         metrics=metrics,
@@ -119,8 +124,8 @@ def _export_image(
         parity=parity,
         preprocessing=subnet.preprocessing,
         class_names=subnet.class_names,
-        macs=subnet.macs,
-        params=subnet.params,
+        macs=subnet.macs if written is program else macs_of(written),
+        params=subnet.params if written is program else weights_of(written),
         data=data,
     )
 

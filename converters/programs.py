@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,24 @@ def _output_names(program: ExportedProgram) -> tuple[str, ...]:
     count = len(program.graph_signature.user_outputs)
     unnamed = (LOGITS, NEW_CACHE, *(f"output_{place}" for place in range(2, count)))
     return unnamed[:count]
+
+
+def macs_of(program: ExportedProgram) -> int:
+    """Return the multiply-accumulates of a program's convolutions and linear layers for one image."""
+    total = 0
+    for node in program.graph.nodes:
+        if node.target in (torch.ops.aten.conv2d.default, torch.ops.aten.linear.default):
+            answered = node.meta["val"].shape
+            # Of each place on a map; a linear layer answers one.
+            total += prod(int(side) for side in answered[2:]) * node.args[1].meta["val"].numel()
+    return total
+
+
+def weights_of(program: ExportedProgram, *, least_sides: int = 1) -> int:
+    """Return how many weights a program has in tensors of at least so many sides, shared ones once."""
+    held = [weight for weight in program.state_dict.values() if weight.ndim >= least_sides]
+    sizes = {weight.data_ptr(): weight.numel() for weight in held}
+    return sum(sizes.values())
 
 
 class Named(nn.Module):

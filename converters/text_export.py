@@ -13,7 +13,7 @@ from typing import Any, cast
 from torch.export import ExportedProgram
 
 from converters.classes import check_classes
-from converters.formats import Converter
+from converters.form import Form
 from converters.parity import compared_by_name
 from converters.programs import Named, cut_again, load_program
 from converters.samples import Cases, Samples
@@ -38,8 +38,7 @@ def export_text(
     text: TextInput,
     *,
     home: Home,
-    converter: Converter,
-    precision: str,
+    how: Form,
     data: Mapping[str, Any] | None,
 ) -> tuple[Artifact, ...]:
     """Write a text subnet's files, all or none; return the network's record and, of one that generates,
@@ -52,14 +51,14 @@ def export_text(
         subnet: the network; its programs and its tokenizer are read from `home`.
         text: what it takes.
         home: where the files go, `artifacts/<subnet id>/`.
-        converter: of the format.
-        precision: "fp32", or "int8" for int8 weights.
+        how: the form of the files; "int8" is of the weights.
         data: the `[data]` table that the texts come from; None takes the one it was trained on.
 
     Raises:
         As `export_subnet`.
     """
     source = open_texts(data or subnet.data)
+    converter = how.converter
     examples = source.load("selection")
     if source.task != subnet.task:
         raise ConfigError(
@@ -72,7 +71,7 @@ def export_text(
     folder = home.artifacts / subnet.id
     kept = folder / TOKENIZER
     samples = Samples.of(examples, Tokenizer.load(tokenizer), text)
-    parts = _parts(subnet, samples, home, converter, precision)
+    parts = _parts(subnet, samples, home, how)
     with ExitStack() as whole:
         # They are put in their places in the other direction: the network's, which stands for all, last.
         files = [whole.enter_context(atomic_path(part.target)) for part in parts]
@@ -80,13 +79,14 @@ def export_text(
             shutil.copyfile(tokenizer, whole.enter_context(atomic_path(kept)))
         artifacts = []
         for part, file in zip(parts, files, strict=True):
-            _write(part, file, converter=converter, precision=precision, length=text.length)
+            _write(part, file, how=how, length=text.length)
+            facts = how.finish(file, part.program, subnet.sparsity)
             parity = compared_by_name(
                 file,
                 part.cases,
                 Named(part.program),
                 runtime=converter.runtime,
-                tolerance=converter.tolerance if precision == "fp32" else None,
+                tolerance=converter.tolerance if how.precision == "fp32" else None,
             )
             inputs, outputs = describe(file, runtime=converter.runtime)
             artifact = Artifact(
@@ -94,10 +94,11 @@ def export_text(
                 name=part.id,
                 subnet=subnet.id,
                 format=cast(Format, converter.format),
-                precision=cast(Precision, precision),
+                precision=cast(Precision, how.precision),
                 file=home.relative(part.target),
                 digest=sha256_of(file),
                 size_bytes=file.stat().st_size,
+                **facts,
                 inputs=inputs,
                 outputs=outputs,
                 metrics=(),
@@ -135,33 +136,34 @@ class _Part:
     cases: Cases
 
 
-def _parts(
-    subnet: Subnet, samples: Samples, home: Home, converter: Converter, precision: str
-) -> list[_Part]:
+def _parts(subnet: Subnet, samples: Samples, home: Home, how: Form) -> list[_Part]:
+    free = how.converter.free_sides
+
     def part(middle: str, program: ExportedProgram, cases: Cases) -> _Part:
         return _Part(
-            id=f"{subnet.id}{middle}-{converter.format}-{precision}",
+            id=how.identity(f"{subnet.id}{middle}"),
             program=program,
-            target=home.artifacts / subnet.id / f"{subnet.id}{middle}-{precision}.{converter.format}",
+            target=home.artifacts / subnet.id / how.file_name(f"{subnet.id}{middle}"),
             cases=cases,
         )
 
     network = load_program(subnet, home)
-    parts = [part("", network, samples.of_network(free=converter.free_sides))]
+    parts = [part("", network, samples.of_network(free=free))]
     if subnet.step is not None:
         stepping = load_program(subnet, home, step=True)
-        cases = samples.of_step(Named(network), Named(stepping), subnet.step, free=converter.free_sides)
+        cases = samples.of_step(Named(network), Named(stepping), subnet.step, free=free)
         parts.append(part("-step", stepping, cases))
     return parts
 
 
-def _write(part: _Part, file: Path, *, converter: Converter, precision: str, length: int) -> None:
-    if precision == "fp32":
-        converter.convert(part.program, file, length=length)
+def _write(part: _Part, file: Path, *, how: Form, length: int) -> None:
+    converter, program = how.converter, how.prepared(part.program)
+    if how.precision == "fp32":
+        converter.convert(program, file, length=length)
         return
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as folder:
         source = Path(folder) / f"fp32.{converter.format}"
-        converter.convert(part.program, source, length=length)
+        converter.convert(program, source, length=length)
         converter.quantize_weights(source, file)
 
 

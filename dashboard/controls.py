@@ -77,6 +77,8 @@ def column_config(frame: pd.DataFrame) -> dict[str, Any]:
         "low_ms": number("from", format="%.4g", help="lower end of the latency's interval"),
         "high_ms": number("to", format="%.4g", help="upper end of the latency's interval"),
         "size_mb": number("size MB", format="%.3g"),
+        "compressed_mb": number("compressed MB", format="%.3g", help="by zstd or gzip"),
+        "sparsity": number("sparsity", format="%.3f", help="share of zeros among the weights"),
         "peak_memory_mb": number("peak MB", format="%.4g"),
         "mmacs": number("MMACs", format="%.4g"),
         "layers": st.column_config.TextColumn(help="layers kept, of an encoder before those of a decoder"),

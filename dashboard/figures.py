@@ -269,7 +269,8 @@ def _hover(row: Any) -> str:
     if not math.isnan(row.generated):
         lines.append(f"of a text of {row.generated:.4g} tokens")
     if not math.isnan(row.size_mb):
-        lines.append(f"{row.size_mb:.3g} MB")
+        packed = "" if math.isnan(row.compressed_mb) else f", {row.compressed_mb:.3g} MB compressed"
+        lines.append(f"{row.size_mb:.3g} MB{packed}")
     if row.verdict and row.verdict != "clean":
         lines.append(f"timing: {html.escape(row.verdict)}")
     if row.warning:

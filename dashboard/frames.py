@@ -20,13 +20,16 @@ from edge_bench.records.quality import is_share, metric_word, value_text
 
 COLUMNS = (
     "id name kind format precision runtime threads device metric test latency_ms low_ms high_ms"
-    " size_mb peak_memory_mb mmacs source origin verdict warning artifact subnet task metric_name"
-    " higher_is_better layers length generated"
+    " size_mb compressed_mb sparsity peak_memory_mb mmacs source origin verdict warning artifact subnet"
+    " task metric_name higher_is_better layers length generated"
 ).split()
 _TEXT = (
     "id name kind format precision runtime device source origin verdict warning task metric_name layers"
 ).split()
-_NUMBERS = "metric test latency_ms low_ms high_ms size_mb peak_memory_mb mmacs length generated".split()
+_NUMBERS = (
+    "metric test latency_ms low_ms high_ms size_mb compressed_mb sparsity peak_memory_mb mmacs length"
+    " generated"
+).split()
 # Where on a decade a budget may be set: ten stops, near enough to evenly spaced on a log axis.
 _STOPS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 
@@ -156,8 +159,8 @@ def table(rows: pd.DataFrame, best: pd.DataFrame, budget_ms: float | None) -> pd
     """
     shown = rows.assign(front=rows["id"].isin(best["id"]))
     names = (
-        "name kind layers metric test latency_ms low_ms high_ms source origin front size_mb peak_memory_mb"
-        " mmacs length generated runtime threads verdict warning"
+        "name kind layers metric test latency_ms low_ms high_ms source origin front size_mb compressed_mb"
+        " sparsity peak_memory_mb mmacs length generated runtime threads verdict warning"
     ).split()
     if budget_ms is not None:
         shown["fits"] = shown["latency_ms"] <= budget_ms
@@ -177,7 +180,8 @@ def alternatives_table(others: pd.DataFrame, chosen: pd.Series[Any]) -> pd.DataF
         extra_ms=others["latency_ms"] - chosen["latency_ms"],
     )
     names = (
-        "name kind layers metric gain test latency_ms extra_ms source size_mb peak_memory_mb warning"
+        "name kind layers metric gain test latency_ms extra_ms source size_mb compressed_mb peak_memory_mb"
+        " warning"
     ).split()
     return _readable(shown, names)
 
@@ -200,6 +204,7 @@ def _empty(column: pd.Series[Any]) -> bool:
 
 def _row(candidate: Candidate) -> dict[str, object]:
     size, macs, test = candidate.size_bytes, candidate.macs, candidate.test_metric
+    packed = candidate.compressed_bytes
     # A row says once whether it is predicted: a peak that is, stands in no row that is not.
     peak = candidate.peak_memory_mb if candidate.memory_source == candidate.source else None
     return {
@@ -217,6 +222,8 @@ def _row(candidate: Candidate) -> dict[str, object]:
         "low_ms": candidate.latency_low_ms,
         "high_ms": candidate.latency_high_ms,
         "size_mb": math.nan if size is None else size / 1e6,
+        "compressed_mb": math.nan if packed is None else packed / 1e6,
+        "sparsity": math.nan if candidate.sparsity is None else candidate.sparsity,
         "peak_memory_mb": math.nan if peak is None else peak,
         "mmacs": math.nan if macs is None else macs / 1e6,
         "source": candidate.source,

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from torch.export import ExportedProgram
 
+from converters.zeros import Counts
+
 
 class Converter(ABC):
     """Writes a `torch.export` program as a model file: of a network that takes one float32 image
@@ -58,3 +60,11 @@ class Converter(ABC):
     @abstractmethod
     def layout(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return prepared inputs [n, channels, size, size] in the layout that the file takes."""
+
+    @abstractmethod
+    def count_weights(self, file: Path) -> Counts:
+        """Return how many weights a file of this format holds, and how many of them are zero.
+
+        Weights are constants of two or more sides, in floats or in int8 whose zero is 0; biases and norms
+        have one side. Zeros that a sparse tensor does not write count too.
+        """

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
+from onnx import TensorProto, numpy_helper
 from torch.export import ExportedProgram
 
 from converters import quantization
@@ -15,6 +16,7 @@ from converters.chatter import silenced
 from converters.failures import failed
 from converters.formats import Converter
 from converters.programs import BATCH, Signature, signature_of
+from converters.zeros import Counts, summed
 from edge_bench.errors import ConversionError
 
 
@@ -60,6 +62,12 @@ class Onnx(Converter):
 
     def layout(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return inputs
+
+    def count_weights(self, file: Path) -> Counts:
+        kinds = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8)
+        held = onnx.load(str(file)).graph.initializer
+        weights = [one for one in held if len(one.dims) > 1 and one.data_type in kinds]
+        return summed((one.size, one) for one in map(numpy_helper.to_array, weights))
 
 
 def _name_free_sides(model: onnx.ModelProto, signature: Signature) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 
-import flatbuffers
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -15,14 +15,21 @@ from torch._higher_order_ops.scan import scan_op
 from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
-from converters import quantization
+from converters import flatbuffer, quantization
 from converters.chatter import silenced
 from converters.failures import failed
 from converters.formats import Converter
 from converters.programs import BATCH, IMAGE, LENGTH, LOGITS, ROOM, Named, signature_of
+from converters.zeros import Counts, summed
 
 with silenced():
     import litert_torch
+
+_WEIGHTS: dict[int, type[np.generic]] = {
+    schema.TensorType.FLOAT32: np.float32,
+    schema.TensorType.FLOAT16: np.float16,
+    schema.TensorType.INT8: np.int8,
+}
 
 
 class TFLite(Converter):
@@ -73,6 +80,16 @@ class TFLite(Converter):
     def layout(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return np.ascontiguousarray(inputs.transpose(0, 2, 3, 1))
 
+    def count_weights(self, file: Path) -> Counts:
+        model = flatbuffer.read(file.read_bytes())
+        tensors = [one for graph in model.subgraphs for one in graph.tensors]
+        held = [(one, model.buffers[one.buffer].data) for one in tensors if one.type in _WEIGHTS]
+        return summed(
+            (prod(map(int, one.shape)), np.frombuffer(bytes(data), _WEIGHTS[one.type]))
+            for one, data in held
+            if data is not None and len(data) and len(one.shape) > 1
+        )
+
 
 def input_shape(program: ExportedProgram) -> tuple[int, int, int]:
     """Return channels, height and width of the program's input."""
@@ -95,7 +112,7 @@ class _ChannelsLast(nn.Module):
 
 def _resizable(content: bytes) -> bytes:
     """Return the file with no batch of 1 written into a reshape, such as the flattening of maps."""
-    model = _read(content)
+    model = flatbuffer.read(content)
     reshapes = {
         number
         for number, code in enumerate(model.operatorCodes)
@@ -114,7 +131,7 @@ def _resizable(content: bytes) -> bytes:
                 operator.builtinOptionsType = schema.BuiltinOptions.NONE
                 operator.builtinOptions = None
                 found = True
-    return _written(model, len(content)) if found else content
+    return flatbuffer.written(model, len(content)) if found else content
 
 
 def _unroll_scans(network: nn.Module) -> None:
@@ -147,19 +164,9 @@ def _plainly_named(content: bytes) -> bytes:
 
     The converter puts words of its own around those names, which whoever feeds tensors would have to know.
     """
-    model = _read(content)
+    model = flatbuffer.read(content)
     for signature in model.signatureDefs:
         tensors = model.subgraphs[signature.subgraphIndex].tensors
         for end in (*signature.inputs, *signature.outputs):
             tensors[end.tensorIndex].name = end.name
-    return _written(model, len(content))
-
-
-def _read(content: bytes) -> schema.ModelT:
-    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
-
-
-def _written(model: schema.ModelT, size: int) -> bytes:
-    builder = flatbuffers.Builder(size)
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
+    return flatbuffer.written(model, len(content))

@@ -63,7 +63,9 @@ def candidates(
     exported = {
         (one.subnet, one.format)
         for one in networks
-        if one.precision == "fp32" and (one.id in steps or not _step_of(one, by_id.get(one.subnet or "")))
+        if one.precision == "fp32"
+        and one.encoding == "dense"
+        and (one.id in steps or not _step_of(one, by_id.get(one.subnet or "")))
     }
     found += [
         known.of_subnet(subnet, form)
@@ -142,7 +144,10 @@ class _Known:
             subnet=subnet,
             metric=metric,
             size_bytes=artifact.size_bytes,
-            **self._memory(result, timed.runtime, subnet, artifact.precision),
+            compressed_bytes=artifact.compressed_bytes,
+            **self._memory(
+                result, timed.runtime, subnet if artifact.encoding == "dense" else None, artifact.precision
+            ),
         )
 
     def of_subnet(self, subnet: Subnet, form: str) -> Candidate | None:
@@ -196,6 +201,7 @@ class _Known:
             artifact=network,
             subnet=subnet,
             size_bytes=network.size_bytes + step.size_bytes,
+            compressed_bytes=_both(network.compressed_bytes, step.compressed_bytes),
             generation=replace(generation, step=step.id),
             **summed_peaks(results),
             **more,
@@ -210,7 +216,8 @@ class _Known:
         )
 
     def _file_foretold(self, artifact: Artifact, subnet: Subnet | None) -> Timed | None:
-        if subnet is None:
+        # A predictor knows the dense file of the whole network.
+        if subnet is None or artifact.encoding != "dense":
             return None
         unit: Unit = "step" if artifact.step_of else "network"
         return self._foretold(subnet, RUNTIMES[artifact.format], artifact.precision, unit)
@@ -298,7 +305,7 @@ def _candidate(
     assert told is not None
     space = subnet.space if subnet else None
     name = artifact.name if artifact else f"{told.id}-{form}-fp32"
-    macs = subnet.macs if subnet else artifact.macs if artifact else None
+    macs = artifact.macs if artifact and artifact.macs is not None else subnet.macs if subnet else None
     table = (artifact.data if artifact else None) or (subnet.data if subnet else None)
     return Candidate(
         name=name,
@@ -320,6 +327,7 @@ def _candidate(
         data=data_name(table) if table else "",
         origin=timed.origin,
         latency_is=timed.told_as,
+        sparsity=artifact.sparsity if artifact else subnet.sparsity if subnet else None,
         layers=arch_name(space, subnet.arch) if subnet and isinstance(space, TransformerSpace) else "",
         length=told.text.length if told.text else None,
         vocabulary=told.text.vocabulary if told.text else None,
@@ -345,6 +353,10 @@ def _told_by(result: BenchmarkResult) -> Timed:
         origin="" if result.measured_here else result.origin,
         told_as=result.p50_is,
     )
+
+
+def _both(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
 
 
 def _source(result: BenchmarkResult) -> Source:

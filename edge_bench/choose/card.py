@@ -47,7 +47,7 @@ def model_card(
     sections = [
         f"# {artifact.name}",
         f"{FORMATS[artifact.format]} file, {artifact.precision}, {artifact.size_bytes / 1000:.1f} kB"
-        f"{beside}, for {task.replace('_', ' ')}{classes}.",
+        f"{_packed(artifact)}{beside}, for {task.replace('_', ' ')}{classes}.",
         "## Quality\nMeasured by running this file, one example at a time.\n\n"
         + _metrics(artifact.metrics),
         "## Speed\n" + _speed(pick.recommended, result),
@@ -60,6 +60,17 @@ def model_card(
     if pick.alternatives:
         sections.append("## What else was near\n" + _alternatives(pick.alternatives))
     return "\n\n".join(sections) + "\n"
+
+
+def _packed(artifact: Artifact) -> str:
+    """Say how small the file gets, and how many of its weights are zero where some are."""
+    packed = artifact.compressed_bytes
+    told = f" ({packed / 1000:.1f} kB compressed)" if packed else ""
+    if artifact.encoding != "dense":
+        told += f", encoding `{artifact.encoding}`"
+    if artifact.weights and artifact.zeros:
+        told += f", {artifact.zeros:,} of {artifact.weights:,} weights zero"
+    return told
 
 
 def _metrics(metrics: Sequence[Metric]) -> str:
@@ -194,8 +205,8 @@ def _origin(artifact: Artifact, subnet: Subnet | None) -> str:
     space = subnet.space
     lines = [
         f"- Subnet `{subnet.id}` of run `{subnet.run}` ({subnet.technique}), space `{space.name}`.",
-        f"- {subnet.params:,} parameters, {subnet.macs:,} multiply-accumulates "
-        + (f"for {subnet.text.length} tokens." if subnet.text else "an image."),
+        f"- {artifact.params or subnet.params:,} parameters, {artifact.macs or subnet.macs:,} "
+        "multiply-accumulates " + (f"for {subnet.text.length} tokens." if subnet.text else "an image."),
         *([_layers(space, subnet.arch)] if isinstance(space, TransformerSpace) else []),
         f"- Trained on `{dict(subnet.data)}`.",
         f"- SHA-256 `{artifact.digest}`, exported {artifact.created}.",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from converters import FORMATS, PRECISIONS
+from converters import ENCODINGS, FORMATS, PRECISIONS
 from edge_bench import variants
 from edge_bench.commands import Command, Context, Outcome, table
 from edge_bench.commands.extract import ARCH_HELP, arch_of
@@ -35,6 +35,13 @@ class Export(Command):
         parser.add_argument(
             "--precision", default="fp32", metavar="P[,P]", help="fp32, int8 or both (default: fp32)"
         )
+        kinds = [f"{name}: {variants.summary(ENCODINGS, name)}" for name in variants.names(ENCODINGS)]
+        parser.add_argument(
+            "--encoding",
+            default="dense",
+            metavar="E[,E]",
+            help=f"what becomes of zeros (default: dense). {' '.join(kinds)}",
+        )
         parser.add_argument(
             "--data",
             metavar="KIND_OR_FOLDER",
@@ -45,12 +52,16 @@ class Export(Command):
     def run(self, options: argparse.Namespace, context: Context) -> Outcome:
         formats = chosen(options.format, known=variants.names(FORMATS), what="format")
         precisions = chosen(options.precision, known=PRECISIONS, what="precision")
+        encodings = chosen(options.encoding, known=variants.names(ENCODINGS), what="encoding")
+        for encoding in encodings:
+            _check_encoding(encoding, formats, precisions)
         subnets = wanted(options.subnets, context)
         artifacts, failures = export_subnets(
             context,
             subnets,
             formats=formats,
             precisions=precisions,
+            encodings=encodings,
             data=data_table(options.data) if options.data else None,
             force=options.force,
         )
@@ -65,10 +76,12 @@ def export_subnets(
     *,
     formats: Sequence[str],
     precisions: Sequence[str],
+    encodings: Sequence[str] = ("dense",),
     data: Mapping[str, Any] | None = None,
     force: bool = False,
 ) -> tuple[list[Artifact], dict[str, EdgeBenchError]]:
-    """Export every subnet in every format and precision; return artifacts and what failed, by id.
+    """Export every subnet in every format, precision and encoding, as far as there are such files; return
+    artifacts and what failed, by id.
 
     Artifacts are stored as soon as they are there, a network's and its step's together and in this
     order. Those that are stored and whole are returned as they are, unless `force`.
@@ -77,12 +90,25 @@ def export_subnets(
         StoreError: the disk refuses; the others would fail as well.
     """
     with context.store() as store:
-        jobs = [(one, form, precision) for one in subnets for form in formats for precision in precisions]
-        kept = {f"{one.id}-{form}-{precision}": (one, form, precision) for one, form, precision in jobs}
+        forms = [
+            (form, precision, encoding)
+            for form in formats
+            for precision in precisions
+            for encoding in encodings
+            if _exists(encoding, form, precision)
+        ]
+        kept = {
+            "-".join((one.id, form, precision, *(() if encoding == "dense" else (encoding,)))): (
+                one,
+                (form, precision, encoding),
+            )
+            for one in subnets
+            for form, precision, encoding in forms
+        }
         stored = {} if force else {artifact.id: artifact for artifact in store.artifacts()}
         sets = {
             key: _whole_set(key, one, data or one.data, stored, context.home)
-            for key, (one, _, _) in kept.items()
+            for key, (one, _) in kept.items()
         }
         ready = {key: found for key, found in sets.items() if found}
         missing = [key for key in kept if key not in ready]
@@ -91,10 +117,15 @@ def export_subnets(
             from converters.export import export_subnet
 
             for key in context.track(missing, description="export", total=len(missing)):
-                subnet, form, precision = kept[key]
+                subnet, (form, precision, encoding) = kept[key]
                 try:
                     made = export_subnet(
-                        subnet, home=context.home, format=form, precision=precision, data=data
+                        subnet,
+                        home=context.home,
+                        format=form,
+                        precision=precision,
+                        encoding=encoding,
+                        data=data,
                     )
                 except StoreError:
                     raise
@@ -104,6 +135,26 @@ def export_subnets(
                 store.add(*made)
                 ready[key] = made
     return [artifact for key in kept for artifact in ready.get(key, ())], failures
+
+
+def _exists(encoding: str, form: str, precision: str) -> bool:
+    def stated(attribute: str) -> Any:
+        return variants.stated(ENCODINGS, encoding, attribute, role="encoding")
+
+    return form in stated("formats") and precision in stated("precisions")
+
+
+def _check_encoding(encoding: str, formats: Sequence[str], precisions: Sequence[str]) -> None:
+    """Raise `ConfigError` where none of the files that are asked for can be of an encoding."""
+    if not any(_exists(encoding, form, precision) for form in formats for precision in precisions):
+        forms, kinds = (
+            variants.stated(ENCODINGS, encoding, attribute, role="encoding")
+            for attribute in ("formats", "precisions")
+        )
+        raise ConfigError(
+            f"the encoding '{encoding}' is of {' or '.join(kinds)} files in {' or '.join(forms)}; asked "
+            f"for are {', '.join(precisions)} in {', '.join(formats)}"
+        )
 
 
 def _whole_set(
@@ -226,6 +277,10 @@ def artifact_row(artifact: Artifact) -> dict[str, Any]:
         "precision": artifact.precision,
         "file": artifact.file,
         "size_bytes": artifact.size_bytes,
+        "zstd_bytes": artifact.zstd_bytes,
+        "gzip_bytes": artifact.gzip_bytes,
+        "encoding": artifact.encoding,
+        "sparsity": artifact.sparsity,
         "parity": artifact.parity and artifact.parity.max_abs_error,
         "parity_batch_sizes": artifact.parity and list(artifact.parity.batch_sizes),
         **accuracies(artifact.metrics),
@@ -239,7 +294,7 @@ def _is_whole(file: Path, digest: str) -> bool:
 def _outcome(artifacts: Sequence[Artifact], failures: Mapping[str, EdgeBenchError]) -> Outcome:
     rows = [artifact_row(artifact) for artifact in artifacts]
     document: dict[str, Any] = {"artifacts": rows}
-    hidden = ("subnet", "file", "parity_batch_sizes")
+    hidden = ("subnet", "file", "parity_batch_sizes", "gzip_bytes", "encoding")
     shown = [{key: value for key, value in row.items() if key not in hidden} for row in rows]
     lines = [table(shown)] if shown else []
     if failures:

@@ -48,8 +48,8 @@ Row = dict[str, Any]
 # What the table shows of each kind; the document and the exported file hold every column.
 COLUMNS: Mapping[str, str] = {
     "result": "model format runtime threads precision p50_ms interval_ms memory_mb metric origin verdict",
-    "artifact": "id name format precision size_mb parity metric",
-    "subnet": "id run technique resolution blocks params macs metric",
+    "artifact": "id name format precision size_mb zstd_mb sparsity parity metric",
+    "subnet": "id run technique resolution blocks params sparsity macs metric",
     "predictor": "id kind device runtime threads precision networks mape within_10_percent spearman",
     "accuracy_predictor": "id kind run networks held_out_networks kendall spearman rmse_points",
     "survey": "id device runtime threads space files created",
@@ -318,7 +318,13 @@ def _artifact_row(artifact: Artifact) -> Row:
         "step_of": artifact.step_of,
         "format": artifact.format,
         "precision": artifact.precision,
+        "encoding": artifact.encoding,
         "size_bytes": artifact.size_bytes,
+        "gzip_bytes": artifact.gzip_bytes,
+        "zstd_bytes": artifact.zstd_bytes,
+        "weights": artifact.weights,
+        "zeros": artifact.zeros,
+        "sparsity": artifact.sparsity,
         "params": artifact.params,
         "macs": artifact.macs,
         "parity_max_abs_error": parity.max_abs_error if parity else None,
@@ -455,6 +461,7 @@ def _shown(row: Row) -> Row:
             shown["p50_ms"] = f"{row['p50_ms']:.4g} ({row['p50_is']})"
     if "size_bytes" in row:
         shown["size_mb"] = row["size_bytes"] / 1e6
+        shown["zstd_mb"] = row["zstd_bytes"] and row["zstd_bytes"] / 1e6
         shown["parity"] = row["parity_max_abs_error"]
     shown["networks"] = row.get("fitted_networks")
     return shown

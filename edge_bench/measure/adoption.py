@@ -17,6 +17,7 @@ import numpy.typing as npt
 from edge_bench.data import Images, open_images, prepare
 from edge_bench.errors import ConfigError, DataError, InvalidModel, did_you_mean
 from edge_bench.files import Home, explained, sha256_of
+from edge_bench.measure.compression import gzip_bytes, zstd_bytes
 from edge_bench.measure.inspection import check_exists, check_model, runtime_for
 from edge_bench.measure.onnx_file import survey_file
 from edge_bench.measure.quality import accuracy
@@ -100,6 +101,8 @@ def adopt(model: Path, *, home: Home, name: str | None, known: Sequence[Artifact
         file=home.relative(kept),
         digest=file_digest,
         size_bytes=size_bytes,
+        gzip_bytes=gzip_bytes(kept),
+        zstd_bytes=zstd_bytes(kept),
         inputs=told.inputs,
         outputs=told.outputs,
         metrics=(),

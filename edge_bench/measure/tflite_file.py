@@ -460,7 +460,7 @@ def _tensor(table: _Table, lengths: Sequence[int]) -> TensorFacts:
         name=name,
         dtype=dtype,
         shape=shape,
-        bytes=needed,
+        bytes=held if "sparsity" in table else needed,
         scale=scale,
         zero_point=zero_point,
         constant=bool(held) or "external_buffer" in table,

@@ -43,6 +43,10 @@ class Artifact:
     `subnet` is None for a file that was made elsewhere; `data` is the `[data]` table that the metrics were
     measured on, None where that is the subnet's own. A text model (`text`) that generates is two files:
     that of the network, and one whose `step_of` is the first one's id. `task` is what the file does.
+
+    `encoding` says what became of zeros (a file of `converters/encodings`). `gzip_bytes` and `zstd_bytes`
+    are the size of the file compressed, as it may be sent to a device; `weights` counts the entries of its
+    matrices and filters, `zeros` those that are zero, written or not. None is not known.
     """
 
     id: str
@@ -67,6 +71,21 @@ class Artifact:
     step: AnyStep | None = None
     step_of: str | None = None
     task: str = "image_classification"
+    encoding: str = "dense"
+    gzip_bytes: int | None = None
+    zstd_bytes: int | None = None
+    weights: int | None = None
+    zeros: int | None = None
+
+    @property
+    def compressed_bytes(self) -> int | None:
+        """The smaller of the compressed sizes that are known."""
+        return min((one for one in (self.gzip_bytes, self.zstd_bytes) if one is not None), default=None)
+
+    @property
+    def sparsity(self) -> float | None:
+        """The share of zeros among the file's weights."""
+        return self.zeros / self.weights if self.weights and self.zeros is not None else None
 
     def metric(self, split: Split) -> Metric | None:
         """Return the metric measured on `split`, or None."""

@@ -35,7 +35,8 @@ class Candidate:
     `origin` is those. `threads` is 0 where a predictor's source does not tell them. `size_source` says
     whether there is a file of that size, `memory_source` where the peak comes from; of a predicted one
     `peak_memory_low_mb` and `peak_memory_high_mb` are its 90 % interval, and `memory_warning` is not empty
-    where the model is larger than those that were weighed.
+    where the model is larger than those that were weighed. `compressed_bytes` is the size of its file
+    compressed, `sparsity` the share of zeros among the weights in it.
 
     Of a text model `layers` are those that it keeps (as `records.notation` writes them), `length` its
     longest text in tokens and `vocabulary` how many tokens it knows. One that generates is two files:
@@ -74,6 +75,8 @@ class Candidate:
     length: int | None = None
     vocabulary: int | None = None
     generation: Generation | None = None
+    compressed_bytes: int | None = None
+    sparsity: float | None = None
 
     @property
     def quality(self) -> float:

@@ -58,7 +58,8 @@ class Cut:
 
 
 def without_dead_units(program: ExportedProgram) -> Cut:
-    """Return a program for images that answers as `program` does, to rounding, without its dead units.
+    """Return a program that answers as `program` does to images or observations, to rounding, without its
+    dead units.
 
     A unit is dead if nothing reads it, or if all weights that lead to it are zero. In the second case it
     says its bias through its activation, which becomes part of the biases of whoever reads it. Where
@@ -68,12 +69,12 @@ def without_dead_units(program: ExportedProgram) -> Cut:
     here stays whole.
 
     Raises:
-        ConversionError: the program takes something else than one image.
+        ConversionError: the program takes something else than one image or observation.
     """
     signature = signature_of(program)
-    if not signature.takes_image:
+    if not signature.takes_numbers:
         raise ConversionError(
-            "dead units are cut out of networks for images only",
+            "dead units are cut out of networks for images and out of policies only",
             hint="leave out the encoding 'compact' for a text model",
         )
     with silenced():

@@ -19,6 +19,7 @@ from converters.classes import check_classes
 from converters.form import Form
 from converters.formats import Converter
 from converters.parity import compared, logits_of
+from converters.policy_export import export_policy
 from converters.programs import load_program, macs_of, weights_of
 from converters.text_export import export_text
 from edge_bench import variants
@@ -49,13 +50,13 @@ def export_subnet(
     and then that of its step where it generates text.
 
     Files appear only when they answer as the network does (fp32; for int8 the difference is reported)
-    and have run on every example of the selection and the test split, one at a time.
+    and have run on every example (or episode) of the selection and the test split, one at a time.
 
     Args:
         subnet: the network; its programs are read from `home`.
         home: where the programs lie and the files go, `artifacts/<subnet id>/`.
         format: a file of `converters/formats`.
-        precision: "fp32", or "int8": of images with ranges from the training split, of text the weights.
+        precision: "fp32", or "int8": of images with ranges from the training split, of others the weights.
         encoding: a file of `converters/encodings` that exists in that format and precision.
         data: the `[data]` table to calibrate and measure on; None takes the one it was trained on.
 
@@ -73,6 +74,8 @@ def export_subnet(
     how = Form(converter=converter, precision=precision, encoding=encoding)
     if subnet.text is not None:
         return export_text(subnet, subnet.text, home=home, how=how, data=data)
+    if subnet.observation is not None:
+        return (export_policy(subnet, subnet.observation, home=home, how=how, data=data),)
     return (_export_image(subnet, home=home, how=how, data=data),)
 
 

@@ -32,6 +32,8 @@ _FREE: dict[str, dict[int, str]] = {
     MEMORY: {2: BATCH, 4: LENGTH},
 }
 _FREE_OF_OTHERS = {0: BATCH}
+# Examples, channels, height and width.
+_IMAGE_SIDES = 4
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -66,6 +68,11 @@ class Signature:
 
     inputs: tuple[Input, ...]
     outputs: tuple[str, ...]
+
+    @property
+    def takes_numbers(self) -> bool:
+        """Whether the one input is of real numbers: an image, or an observation."""
+        return len(self.inputs) == 1 and self.inputs[0].dtype.is_floating_point
 
     @property
     def takes_image(self) -> bool:
@@ -107,7 +114,7 @@ def signature_of(program: ExportedProgram) -> Signature:
         value = nodes[str(name)].meta["val"]
         sides = tuple(side if isinstance(side, int) else None for side in value.shape)
         inputs.append(Input(name=str(name), dtype=value.dtype, sides=sides))
-    if len(inputs) == 1 and inputs[0].dtype.is_floating_point:
+    if len(inputs) == 1 and inputs[0].dtype.is_floating_point and len(inputs[0].sides) == _IMAGE_SIDES:
         inputs = [Input(name=IMAGE, dtype=inputs[0].dtype, sides=inputs[0].sides)]
     return Signature(inputs=tuple(inputs), outputs=_output_names(program))
 

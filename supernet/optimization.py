@@ -22,6 +22,8 @@ def optimizer_of(network: nn.Module, training: Training) -> torch.optim.Optimize
     ]
     if training.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=training.learning_rate, fused=True)
+    if training.optimizer == "rmsprop":
+        return torch.optim.RMSprop(groups, lr=training.learning_rate, alpha=0.99, eps=1e-8, foreach=True)
     return torch.optim.SGD(
         groups,
         lr=training.learning_rate,

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from edge_bench import config, variants
-from edge_bench.data import DataSource, ImageSource, open_data
+from edge_bench.data import ControlSource, DataSource, ImageSource, open_data
 from edge_bench.documents import digest, from_document, to_document
 from edge_bench.errors import ConfigError, InvalidArch, TrainingError, did_you_mean
 from edge_bench.files import Home, runs_called
-from edge_bench.records import AnySpace, ArchConfig, Preprocessing, SearchSpace, TextInput
+from edge_bench.records import AnySpace, ArchConfig, ObservationInput, Preprocessing, SearchSpace, TextInput
 from edge_bench.text.vocabularies import PACKAGE as VOCABULARIES
 from edge_bench.text.vocabularies import Vocabulary, open_vocabulary
 from supernet.phases import DIMENSIONS, Phase
@@ -34,7 +34,7 @@ CHECKPOINT_FILE, TEACHER_FILE = "checkpoint.safetensors", "teacher.safetensors"
 KEPT_FILE = "kept-{step}.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 DEFAULT_SCHEDULE = {"kind": "sandwich"}
-IMAGES = "image_classification"
+IMAGES, CONTROL = "image_classification", "control"
 # Of labels, where a run gives none.
 SMOOTHING = 0.1
 
@@ -45,24 +45,25 @@ V = TypeVar("V")
 class Training:
     """The `[training]` table.
 
-    `batch_size` is the sum over all processes. `warmup` is the share of a learning-rate curve's steps
-    in which the rate rises from zero; from there it falls to zero along a cosine. `weight_decay`
-    spares biases and batch norms. `random_subnets` are drawn for each step beside the largest and
-    the smallest; `distillation` is the weight of the teacher's answer, against that of the labels, in
-    what the others learn. `average` is the decay of the moving average of the weights, which is what
-    is judged and cut (0: the weights themselves). `threads` of 0 means every core this process may
-    use. An epoch goes through all examples unless `epoch_steps` gives it a number of steps. Gradients are
-    scaled down to a norm of `clip_norm` (0: never). `label_smoothing` is the task's own where it is not
-    given: 0.1, and 0 for a language model. `truncate` cuts off texts that are longer than the network's
-    sequence, which is an error else. On CUDA, layers compute in bfloat16 unless `mixed_precision`
-    is false; on the CPU never. `synchronise_batch_norm` takes batch statistics over all processes.
-    `checkpoint_steps` of 0 saves at the end of each epoch only. `keep` names points of training ("20it",
-    "3ep", "3ep20it") whose weights are kept as they were behind that step, for others to begin from.
+    `batch_size` is the sum over all processes. `warmup` is the share of a learning-rate curve's steps in
+    which the rate rises from zero; from there it falls to zero along a cosine. `weight_decay` spares
+    biases and batch norms. `random_subnets` are drawn for each step beside the largest and the smallest;
+    `distillation` is the weight of the teacher's answer, against that of the labels, in what the others
+    learn. `average` is the decay of the moving average of the weights, which is what is judged and cut
+    (0: the weights themselves). RMSprop smooths squared gradients by 0.99. `threads` of 0 means every
+    core this process may use. An epoch goes through all examples unless `epoch_steps` gives it a number
+    of steps. Gradients are scaled down to a norm of `clip_norm` (0: never). `label_smoothing` is the
+    task's own where it is not given: 0.1, and 0 for a language model. `truncate` cuts off texts that are
+    longer than the network's sequence, which is an error else. On CUDA, layers compute in bfloat16 unless
+    `mixed_precision` is false; on the CPU never. `synchronise_batch_norm` takes batch statistics over all
+    processes. `checkpoint_steps` of 0 saves at the end of each epoch only. `keep` names points of
+    training ("20it", "3ep", "3ep20it") whose weights are kept as they were behind that step, for others
+    to begin from.
     """
 
     epochs: int = 20
     batch_size: int = 32
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "sgd", "rmsprop"] = "adamw"
     learning_rate: float = 4e-3
     momentum: float = 0.9
     weight_decay: float = 0.02
@@ -109,7 +110,8 @@ class RunConfig:
 
     A run on images trains a `[space]`: the schedule makes phases of `training.epochs`; `[[phases]]` take
     the place of both. Or it trains one network without choices, a `[model]`, or goes on from another run
-    (`[start]`), in one phase. So does a run on text, a `[model]` on the tokens of a `[tokenizer]`.
+    (`[start]`), in one phase. So does a run on text, a `[model]` on the tokens of a `[tokenizer]`, and a
+    run in environments.
     """
 
     name: str
@@ -251,12 +253,18 @@ def _check_network(run: RunConfig) -> None:
             model.space(channels=channels, classes=2)
         elif isinstance(model, TextModel):
             model.space(vocabulary=4, outputs=2)
+        else:
+            model.check()
+    if isinstance(source, ControlSource):
+        source.check()
 
 
 def _check_tables(run: RunConfig) -> None:
     """Raise a `ConfigError` for a table that the run's data has no use for, or lacks."""
     task, defaults = run.task, RunConfig(name="default")
-    for table in ("tokenizer",) if task == IMAGES else ("space", "schedule", "phases"):
+    of_images, of_text = ("space", "schedule", "phases"), ("tokenizer",)
+    others = {IMAGES: of_text, CONTROL: (*of_images, *of_text)}
+    for table in others.get(task, of_images):
         if getattr(run, table) != getattr(defaults, table):
             raise ConfigError(
                 f"[{table}] is given, but the data is for {task.replace('_', ' ')}",
@@ -278,8 +286,9 @@ def _check_tables(run: RunConfig) -> None:
             raise ConfigError(f"[techniques.{name}] is not for {task.replace('_', ' ')}")
     if task != IMAGES and not run.model and not run.start:
         raise ConfigError(
-            "a run on text needs either a [model] to begin with or a [start] to go on from",
-            hint='e.g. [model] kind = "encoder"',
+            f"a run for {task.replace('_', ' ')} needs either a [model] to begin with or a [start] to go "
+            "on from",
+            hint=f'e.g. [model] kind = "{"policy" if task == CONTROL else "encoder"}"',
         )
     if run.model:
         from supernet.models import TextModel
@@ -330,9 +339,9 @@ class RunRecord:
 
     `images` is the number of training examples (images, or texts, pairs, windows) and `skipped` of those
     left out as unreadable. `text` says how a text becomes tokens; its `tokenizer` lies in the folder.
-    `structure` is what the network of a `[model]` is made from beside its space; `model` is that table
-    of the run this one began from, so that it can be opened without that run. `arch` is the one network
-    that is trained, where there are no others in it.
+    `observation` says what a policy sees. `structure` is what the network of a `[model]` is made from
+    beside its space; `model` is that table of the run this one began from, so that it can be opened
+    without that run. `arch` is the one network that is trained, where there are no others in it.
     """
 
     config: RunConfig
@@ -345,6 +354,7 @@ class RunRecord:
     skipped: int
     versions: Mapping[str, str]
     text: TextInput | None = None
+    observation: ObservationInput | None = None
     structure: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     arch: ArchConfig | None = None

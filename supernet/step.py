@@ -18,10 +18,12 @@ from supernet.run import SMOOTHING, Training
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """Losses in the order of the step's networks, and how many of its answers the first one got right."""
+    """Losses in the order of the step's networks, and how many of its answers the first one got right; of
+    control what the episodes that were over returned in all, and how many those were.
+    """
 
     losses: tuple[float, ...]
-    right: int
+    right: float
     answers: int
 
 

@@ -113,7 +113,7 @@ class _Epoch:
     steps: int = 0
     loss: float = 0.0
     smallest_loss: float = 0.0
-    right: int = 0
+    right: float = 0
     answers: int = 0
     examples: int = 0
     seconds: float = 0.0
@@ -289,6 +289,7 @@ class _Session:
             search_space=self.task.space,
             preprocessing=self.facts.preprocessing,
             text=self.facts.text,
+            observation=self.facts.observation,
             structure=self.facts.structure,
             model=self.facts.model,
             arch=self.facts.arch,
@@ -312,7 +313,7 @@ class _Session:
             write_text(self.folder / LOG_FILE, "")
             return
         before = read_record(self.folder)
-        of_data = ("class_names", "images", "preprocessing", "text")
+        of_data = ("class_names", "images", "observation", "preprocessing", "text")
         same = (*of_data, "arch", "phases", "search_space", "structure")
         if self.progress.steps != steps or any(getattr(before, k) != getattr(record, k) for k in same):
             raise TrainingError(
@@ -348,7 +349,7 @@ class _Session:
             "step": step,
             "loss": epoch.loss / epoch.steps,
             "loss_smallest": epoch.smallest_loss / epoch.steps,
-            "training_accuracy": epoch.right / max(epoch.answers, 1),
+            **({self.task.learned: epoch.right / epoch.answers} if epoch.answers else {}),
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             f"{self.task.unit}_per_second": epoch.examples / epoch.seconds,
         }

@@ -31,7 +31,7 @@ from dashboard.views import View
 from edge_bench.choose import pick as choosing
 from edge_bench.choose.candidates import newest_results
 from edge_bench.choose.card import model_card
-from edge_bench.choose.snippets import TOKENIZER, Picked, run_script
+from edge_bench.choose.snippets import TOKENIZER, Picked, observation_of, run_script
 from edge_bench.errors import NoCandidate
 from edge_bench.files import Home
 from edge_bench.records import Artifact, Budget, Candidate, Metric
@@ -252,7 +252,8 @@ def _papers(picked: choosing.Pick, artifact: Artifact, path: Path, records: Stor
     """Offer the model card, a script that runs the file, and of a text model its tokenizer."""
     subnet = next((subnet for subnet in records.subnets if subnet.id == artifact.subnet), None)
     text = artifact.text or (subnet.text if subnet else None)
-    if text is None and artifact.preprocessing is None and (subnet is None or subnet.preprocessing is None):
+    told = (text, artifact.preprocessing, subnet and subnet.preprocessing, observation_of(artifact, subnet))
+    if not any(told):
         return
     one = picked.recommended
     step = next((file for file in records.artifacts if file.step_of == artifact.id), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge_bench.choose.pick import Pick, told_quality, told_threads
-from edge_bench.choose.snippets import seen
+from edge_bench.choose.snippets import observation_of, seen
 from edge_bench.records import (
     ArchConfig,
     Artifact,
@@ -13,6 +13,7 @@ from edge_bench.records import (
     Candidate,
     Generation,
     Metric,
+    ObservationInput,
     Preprocessing,
     RecurrentStep,
     Subnet,
@@ -42,6 +43,11 @@ def model_card(
     """
     task = subnet.task if subnet else artifact.task
     text = artifact.text or (subnet.text if subnet else None)
+    observed = observation_of(artifact, subnet)
+    if text:
+        given = _of_text(text, task)
+    else:
+        given = _of_observation(observed) if observed else _of_images(seen(artifact, subnet))
     classes = f" with {len(artifact.class_names)} classes" if artifact.class_names else ""
     beside = f" and {step.size_bytes / 1000:.1f} kB for what generates" if step else ""
     sections = [
@@ -52,8 +58,7 @@ def model_card(
         + _metrics(artifact.metrics),
         "## Speed\n" + _speed(pick.recommended, result),
         "## Why this one\n" + "\n".join(f"- {reason}" for reason in pick.reasons),
-        "## Input and output\n"
-        + _ends(artifact, _of_text(text, task) if text else _of_images(seen(artifact, subnet))),
+        "## Input and output\n" + _ends(artifact, given),
         *(["## Generating\n" + _generating(step)] if step else []),
         "## Origin\n" + _origin(artifact, subnet),
     ]
@@ -166,6 +171,13 @@ def _of_images(used: Preprocessing) -> str:
     )
 
 
+def _of_observation(seen: ObservationInput) -> str:
+    return (
+        f"The {seen.size} numbers that {seen.environment} shows, as they are. The action to do is that of "
+        "the highest logit, counted from 0."
+    )
+
+
 def _of_text(text: TextInput, task: str) -> str:
     around = ""
     if task != "language_modelling":
@@ -206,7 +218,7 @@ def _origin(artifact: Artifact, subnet: Subnet | None) -> str:
     lines = [
         f"- Subnet `{subnet.id}` of run `{subnet.run}` ({subnet.technique}), space `{space.name}`.",
         f"- {artifact.params or subnet.params:,} parameters, {artifact.macs or subnet.macs:,} "
-        "multiply-accumulates " + (f"for {subnet.text.length} tokens." if subnet.text else "an image."),
+        f"multiply-accumulates {_each(subnet)}.",
         *([_layers(space, subnet.arch)] if isinstance(space, TransformerSpace) else []),
         f"- Trained on `{dict(subnet.data)}`.",
         f"- SHA-256 `{artifact.digest}`, exported {artifact.created}.",
@@ -220,6 +232,13 @@ def _origin(artifact: Artifact, subnet: Subnet | None) -> str:
             f"({parity.examples} real samples, batch {batches})."
         )
     return "\n".join(lines)
+
+
+def _each(subnet: Subnet) -> str:
+    """Say what a network's multiply-accumulates are counted for."""
+    if subnet.text:
+        return f"for {subnet.text.length} tokens"
+    return "an observation" if subnet.observation else "an image"
 
 
 def _layers(space: TransformerSpace, arch: ArchConfig) -> str:

@@ -16,6 +16,7 @@ from edge_bench.errors import ConfigError
 from edge_bench.measure.adoption import Seeing, as_found, judge
 from edge_bench.measure.inspection import check_exists, runtime_for
 from edge_bench.measure.judges import judged as judged_text
+from edge_bench.measure.playing import played
 from edge_bench.records import Artifact, Metric, quality
 from edge_bench.store import ResultStore
 
@@ -45,6 +46,8 @@ class Judging:
         runtime = runtime or runtime_for(file)
         if artifact and artifact.text:
             return self._judged_text(artifact, runtime, context)
+        if artifact and artifact.observation:
+            return self._played(artifact, runtime, context)
         judged = judge(
             artifact or as_found(file, runtime=runtime),
             home=context.home,
@@ -62,7 +65,7 @@ class Judging:
         if self.labels or self.seeing != Seeing():
             raise ConfigError(f"{OPTIONS} are for images; '{artifact.name}' takes texts")
         with context.store() as store:
-            data = texts_table(self.data, artifact, store)
+            data = own_table(self.data, artifact, store)
             metrics = judged_text(
                 artifact,
                 store.artifacts(),
@@ -80,6 +83,18 @@ class Judging:
             f"texts of up to {text.length} tokens{longer}",
         )
 
+    def _played(self, artifact: Artifact, runtime: str, context: Context) -> Quality:
+        if self.labels or self.seeing != Seeing():
+            raise ConfigError(f"{OPTIONS} are for images; '{artifact.name}' takes observations")
+        with context.store() as store:
+            data = own_table(self.data, artifact, store)
+        metric = played(context.home.absolute(artifact.file), data, "test", runtime=runtime)
+        seen = artifact.observation
+        assert seen is not None
+        return (metric,), (
+            f"{quality.told(metric)}, the mean of {metric.examples} test episodes of {seen.environment}",
+        )
+
     def _told(self, judged: Artifact, *, stored: bool) -> str:
         [metric], used = judged.metrics, judged.preprocessing
         assert used is not None
@@ -93,8 +108,8 @@ class Judging:
         )
 
 
-def texts_table(given: Mapping[str, Any], artifact: Artifact, store: ResultStore) -> dict[str, Any]:
-    """Return the `[data]` table of a text model: what is given, with its own data's options (columns).
+def own_table(given: Mapping[str, Any], artifact: Artifact, store: ResultStore) -> dict[str, Any]:
+    """Return the `[data]` table of a text model or policy: what is given, with its own data's options.
 
     A folder that does not show its kind is of the kind that the model learned from.
     """

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_bench.documents import from_document
+from edge_bench.episodes import Environments, Episodes
 from edge_bench.errors import ConfigError
 from edge_bench.records.subnet import Preprocessing, Split
 from edge_bench.text.examples import LabelledTexts, RunningText, SentencePairs
@@ -45,7 +46,7 @@ class DataSource(ABC):
     task: ClassVar[str]
 
     @abstractmethod
-    def load(self, split: Split) -> Images | Texts:
+    def load(self, split: Split) -> Images | Texts | Episodes:
         """Read one split.
 
         Raises:
@@ -94,6 +95,36 @@ class TextSource(DataSource):
         """
 
 
+@dataclass(frozen=True, kw_only=True)
+class ControlSource(DataSource):
+    """An environment to act in, by its id; in training so many `environments` go on side by side, in an
+    epoch `epoch_frames` steps in all.
+    """
+
+    task: ClassVar[str] = "control"
+
+    environment: str
+    environments: int
+    epoch_frames: int
+
+    @abstractmethod
+    def open(self, count: int) -> Environments:
+        """Return so many environments side by side.
+
+        Raises:
+            ConfigError: there is no such environment, or not of this sort.
+            MissingExtra: it needs a library that is not installed.
+        """
+
+    @abstractmethod
+    def load(self, split: Split) -> Episodes:
+        """Return the episodes that a policy is judged on; "train" has none."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise a `ConfigError` that names the first option that cannot be used; opens nothing."""
+
+
 def open_data(table: Mapping[str, Any]) -> DataSource:
     """Return the data set that a `[data]` table describes: `kind` and that kind's options.
 
@@ -115,7 +146,7 @@ def open_images(table: Mapping[str, Any]) -> ImageSource:
     """
     source = open_data(table)
     if not isinstance(source, ImageSource):
-        raise ConfigError(f"data of kind '{table['kind']}' is text; images are needed here")
+        raise ConfigError(f"data of kind '{table['kind']}' is {_sort(source)}; images are needed here")
     return source
 
 
@@ -127,8 +158,27 @@ def open_texts(table: Mapping[str, Any]) -> TextSource:
     """
     source = open_data(table)
     if not isinstance(source, TextSource):
-        raise ConfigError(f"data of kind '{table['kind']}' is images; text is needed here")
+        raise ConfigError(f"data of kind '{table['kind']}' is {_sort(source)}; text is needed here")
     return source
+
+
+def open_control(table: Mapping[str, Any]) -> ControlSource:
+    """Return what `open_data` returns where it is environments.
+
+    Raises:
+        ConfigError: it is images or text, or as `open_data`.
+    """
+    source = open_data(table)
+    if not isinstance(source, ControlSource):
+        raise ConfigError(
+            f"data of kind '{table['kind']}' is {_sort(source)}; environments are needed here"
+        )
+    return source
+
+
+def _sort(source: DataSource) -> str:
+    sorts = {ImageSource: "images", TextSource: "text", ControlSource: "environments"}
+    return next(name for sort, name in sorts.items() if isinstance(source, sort))
 
 
 def data_name(table: Mapping[str, Any]) -> str:

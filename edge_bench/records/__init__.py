@@ -26,6 +26,7 @@ from edge_bench.records.result import (
 from edge_bench.records.subnet import (
     AnyStep,
     Metric,
+    ObservationInput,
     Preprocessing,
     RecurrentStep,
     Step,
@@ -55,6 +56,7 @@ __all__ = [
     "Generation",
     "HeldOut",
     "Metric",
+    "ObservationInput",
     "Operator",
     "OperatorTime",
     "Parity",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from edge_bench.records.subnet import AnyStep, Metric, Preprocessing, Split, TextInput
+from edge_bench.records.subnet import AnyStep, Metric, ObservationInput, Preprocessing, Split, TextInput
 
 Format = Literal["onnx", "tflite"]
 Precision = Literal["fp32", "fp16", "int8", "mixed"]
@@ -71,6 +71,7 @@ class Artifact:
     step: AnyStep | None = None
     step_of: str | None = None
     task: str = "image_classification"
+    observation: ObservationInput | None = None
     encoding: str = "dense"
     gzip_bytes: int | None = None
     zstd_bytes: int | None = None

@@ -1,10 +1,12 @@
-"""Qualities as people read them, and what counts as nearly as good: of accuracy, BLEU and perplexity."""
+"""Qualities as people read them, and what is nearly as good: accuracy, BLEU, perplexity and returns."""
 
 from __future__ import annotations
 
 from edge_bench.records.subnet import Metric
 
-BLEU, PERPLEXITY = "bleu", "perplexity"
+BLEU, PERPLEXITY, RETURN = "bleu", "perplexity", "return"
+# Their scales have no ends, and their names stand before their values.
+UNBOUNDED = (PERPLEXITY, RETURN)
 
 
 def is_share(name: str) -> bool:
@@ -16,7 +18,7 @@ def value_text(name: str, value: float) -> str:
     """Return a value as it stands beside the metric's name: "83.10 %", "33.4", "6.87"."""
     if is_share(name):
         return f"{100 * value:.2f} %"
-    if name == BLEU:
+    if name in (BLEU, RETURN):
         return f"{value:.1f}"
     return f"{value:.2f}" if name == PERPLEXITY else f"{value:.4g}"
 
@@ -26,7 +28,7 @@ def told(metric: Metric) -> str:
     text = value_text(metric.name, metric.value)
     if is_share(metric.name):
         return text
-    return f"{metric.name} {text}" if metric.name == PERPLEXITY else f"{text} {metric_word(metric.name)}"
+    return f"{metric.name} {text}" if metric.name in UNBOUNDED else f"{text} {metric_word(metric.name)}"
 
 
 def metric_word(name: str) -> str:
@@ -39,23 +41,23 @@ def gap_text(one: Metric, other: Metric) -> str:
     gap = abs(one.value - other.value)
     if is_share(one.name):
         return f"{100 * gap:.2f} points"
-    if one.name == PERPLEXITY:
-        return f"{gap:.3g} of perplexity"
+    if one.name in UNBOUNDED:
+        return f"{gap:.3g} of {one.name}"
     return f"{value_text(one.name, gap)} {metric_word(one.name)}"
 
 
 def margin(best: Metric) -> float:
     """Return by how much a value may be worse than `best` and still count as nearly as good.
 
-    One point: 0.01 of a share, one BLEU; of perplexity, whose scale has no end, a hundredth of the best.
+    One point: 0.01 of a share, one BLEU; of what has no end to its scale a hundredth of the best.
     """
-    if best.name == PERPLEXITY:
+    if best.name in UNBOUNDED:
         return 0.01 * abs(best.value)
     return 1.0 if best.name == BLEU else 0.01
 
 
 def margin_text(name: str) -> str:
     """Return `margin` in words, as in "within a point of the best"."""
-    if name == PERPLEXITY:
+    if name in UNBOUNDED:
         return "1 %"
     return "one BLEU" if name == BLEU else "a point"

@@ -15,7 +15,8 @@ Split = Literal["train", "selection", "test"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
     """A quality on one split of the data. Accuracy is a fraction between 0 and 1, BLEU lies between 0 and
-    100, perplexity is of one token (a character, where those are the tokens).
+    100, perplexity is of one token (a character, where those are the tokens), a return is the mean sum of
+    rewards of an episode.
     """
 
     name: str
@@ -54,6 +55,14 @@ class TextInput:
     begin: int = 1
     end: int = 2
     truncate: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservationInput:
+    """What an `environment` shows, as it is: `size` numbers, float32. Logits of actions are answered."""
+
+    environment: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +113,8 @@ class Subnet:
     options) that finds its examples again; `params` counts the module's parameters as trained, `macs` the
     multiply-accumulates for one image or longest text.
     `sparsity` is the share of zeros among all weights as deployed, biases and norms left out.
-    A network takes images (`preprocessing`) or text (`text`); one that generates has a `step`.
+    A network takes images (`preprocessing`), text (`text`) or an observation (`observation`); one that
+    generates has a `step`.
     """
 
     id: str
@@ -126,6 +136,7 @@ class Subnet:
     step: AnyStep | None = None
     sparsity: float = 0.0
     notes: Mapping[str, Any] = field(default_factory=dict)
+    observation: ObservationInput | None = None
 
     def metric(self, split: Split) -> Metric | None:
         """Return the metric measured on `split`, or None."""

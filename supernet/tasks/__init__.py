@@ -15,7 +15,7 @@ from torch import nn
 
 from edge_bench import variants
 from edge_bench.files import Home
-from edge_bench.records import AnySpace, ArchConfig, Metric, Preprocessing, TextInput
+from edge_bench.records import AnySpace, ArchConfig, Metric, ObservationInput, Preprocessing, TextInput
 from edge_bench.records.subnet import Split
 from supernet.draws import drawing, weights_seed
 from supernet.phases import Place
@@ -38,6 +38,7 @@ class Facts:
 
     preprocessing: Preprocessing | None = None
     text: TextInput | None = None
+    observation: ObservationInput | None = None
     class_names: tuple[str, ...] = ()
     examples: int
     skipped: int = 0
@@ -50,10 +51,12 @@ class Task(ABC):
     """A variant's file has the name of the task. It opens to train (`begun`) or to judge (`of_run`).
 
     Draws of a step depend on the step alone, so that an interrupted run ends as an undisturbed one.
-    `techniques` are those of the run by name; `notes` is what they told of the network that is judged.
+    `learned` is what a log calls the mean of a step's answers. `techniques` are those of the run by name;
+    `notes` is what they told of the network that is judged.
     """
 
     unit: ClassVar[str]
+    learned: ClassVar[str] = "training_accuracy"
     technique: str
     techniques: Mapping[str, Technique]
     notes: Mapping[str, Any] = MappingProxyType({})

@@ -1,4 +1,6 @@
-"""What every kind of data promises: disjoint, fixed splits; of images, that each class appears in each."""
+"""What every kind of data promises: disjoint, fixed splits; of images, that each class appears in each;
+of environments, that equal seeds begin equal episodes.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,16 @@ import pytest
 from PIL import Image
 
 from edge_bench import variants
-from edge_bench.data import DataSource, ImageSource, TextSource, open_images, open_texts, prepare
+from edge_bench.data import (
+    ControlSource,
+    DataSource,
+    ImageSource,
+    TextSource,
+    open_control,
+    open_images,
+    open_texts,
+    prepare,
+)
 from edge_bench.errors import ConfigError, DataError, UnknownVariant
 from edge_bench.records import Preprocessing
 from edge_bench.records.subnet import Split
@@ -48,6 +59,7 @@ def tables(tmp_path: Path, request: pytest.FixtureRequest) -> dict[str, dict[str
         "folder": {"kind": "folder", "path": str(make_folder(tmp_path / "images")), "image_size": 16},
         "labelled_text": {"kind": "labelled_text", "path": str(request.getfixturevalue("reviews"))},
         "running_text": {"kind": "running_text", "path": str(request.getfixturevalue("story"))},
+        "gymnasium": {"kind": "gymnasium", "episodes": 3, "step_limit": 20},
         "parallel_text": {"kind": "parallel_text", "path": str(request.getfixturevalue("pairs"))},
     }
     if request.node.callspec.params["kind"] == "cifar10":
@@ -76,8 +88,10 @@ def told(examples: Any) -> list[str]:
     return list(examples.text)
 
 
-def test_every_kind_is_of_images_or_of_text() -> None:
-    assert sorted(of_role(ImageSource) + of_role(TextSource)) == list(variants.names("edge_bench.data"))
+def test_every_kind_is_of_images_of_text_or_of_environments() -> None:
+    sorts = (ImageSource, TextSource, ControlSource)
+    kinds = sorted(kind for sort in sorts for kind in of_role(sort))
+    assert kinds == list(variants.names("edge_bench.data"))
 
 
 @pytest.mark.parametrize("kind", of_role(TextSource))
@@ -150,11 +164,50 @@ def test_a_missing_text_is_named(kind: str, tables: dict[str, Any], tmp_path: Pa
         open_texts({**tables[kind], "path": str(tmp_path / "empty")}).load("train")
 
 
-def test_images_and_text_are_told_apart() -> None:
+@pytest.mark.parametrize("kind", of_role(ControlSource))
+def test_episodes_of_a_split_are_always_the_same_and_those_of_another_others(
+    kind: str, tables: dict[str, Any]
+) -> None:
+    pytest.importorskip("gymnasium")
+    source, again = open_control(tables[kind]), open_control(tables[kind])
+    first = [
+        one.load(split).environments.begin(one.load(split).seed)
+        for one in (source, again)
+        for split in ("selection", "test")
+    ]
+    np.testing.assert_equal(first[:2], first[2:])
+    assert not np.isin(first[0], first[1]).all(axis=1).any()
+    with pytest.raises(DataError, match="drawn as it goes on"):
+        source.load("train")
+
+
+@pytest.mark.parametrize("kind", of_role(ControlSource))
+def test_what_happens_in_environments_is_shaped_as_it_is_told_and_begins_anew_by_itself(
+    kind: str, tables: dict[str, Any]
+) -> None:
+    pytest.importorskip("gymnasium")
+    environments = open_control(tables[kind]).open(4)
+    observed = environments.begin(7)
+    over = np.zeros(4, np.bool_)
+    seen = 0
+    for _ in range(60):
+        assert observed.shape == (4, environments.size) and observed.dtype == np.float32
+        happened = environments.step(np.zeros(4, np.int64))
+        assert happened.rewards.shape == happened.ended.shape == happened.cut.shape == (4,)
+        # A step that only begins an episode counts nothing and ends nothing.
+        assert not happened.rewards[over].any() and not (happened.ended | happened.cut)[over].any()
+        over, observed = happened.ended | happened.cut, happened.observations
+        seen += int(over.sum())
+    assert seen > 4
+
+
+def test_images_text_and_environments_are_told_apart() -> None:
     with pytest.raises(ConfigError, match="'labelled_text' is text; images are needed"):
         open_images({"kind": "labelled_text", "path": "x"})
     with pytest.raises(ConfigError, match="'digits' is images; text is needed"):
         open_texts({"kind": "digits"})
+    with pytest.raises(ConfigError, match="'digits' is images; environments are needed"):
+        open_control({"kind": "digits"})
 
 
 @pytest.mark.parametrize("kind", of_role(ImageSource))

@@ -218,5 +218,5 @@ def test_a_text_model_is_refused() -> None:
             return tokens.float()
 
     program = torch.export.export(Text(), (torch.zeros(2, 3, dtype=torch.int64),))
-    with pytest.raises(ConversionError, match="for images only"):
+    with pytest.raises(ConversionError, match="for images and out of policies only"):
         without_dead_units(program)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from edge_bench import variants
 from edge_bench.errors import NoCandidate
-from edge_bench.records import AnyStep, Artifact, Preprocessing, Subnet, TextInput
+from edge_bench.records import AnyStep, Artifact, ObservationInput, Preprocessing, Subnet, TextInput
 
 SNIPPETS = "edge_bench.choose.snippets"
-TOKENIZER = "tokenizer.json"
+TOKENIZER, CONTROL = "tokenizer.json", "control"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +22,7 @@ class Picked:
         artifact: the file; of a text model that of the network.
         file: its name.
         preprocessing: how images become its input; None of a text model.
+        observation: what it is shown where it acts; None of others.
         text: how texts do, by a tokenizer called `TOKENIZER`; None of a model of images.
         step: how it generates; None where it does not.
         step_file: the name of the file that does.
@@ -31,6 +32,7 @@ class Picked:
     artifact: Artifact
     file: str
     preprocessing: Preprocessing | None = None
+    observation: ObservationInput | None = None
     text: TextInput | None = None
     step: AnyStep | None = None
     step_file: str = ""
@@ -43,6 +45,9 @@ class Picked:
             NoCandidate: neither tells how images become its input.
         """
         text = artifact.text or (subnet.text if subnet else None)
+        observed = observation_of(artifact, subnet)
+        if observed is not None:
+            return cls(task=CONTROL, artifact=artifact, file=file, observation=observed)
         if text is None:
             used = seen(artifact, subnet)
             return cls(task="image_classification", artifact=artifact, file=file, preprocessing=used)
@@ -54,6 +59,11 @@ class Picked:
             step=artifact.step or (subnet.step if subnet else None),
             step_file=step_file,
         )
+
+
+def observation_of(artifact: Artifact, subnet: Subnet | None) -> ObservationInput | None:
+    """Return what the file is shown where it acts, None where it does not act."""
+    return artifact.observation or (subnet.observation if subnet else None)
 
 
 def seen(artifact: Artifact, subnet: Subnet | None) -> Preprocessing:

@@ -8,7 +8,6 @@ fine-tuning alone does not make a network prunable.
 
 from __future__ import annotations
 
-import gzip
 import statistics
 import tempfile
 import time
@@ -50,23 +49,13 @@ def main() -> int:
     settings, begun = SETTINGS[options.size], time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
         home = text_runs.home_of(options.work, temporary)
-        data = text_folder(Path(options.work or temporary) / "text", settings.test_characters)
+        data = text_runs.wikitext_folder(Path(options.work or temporary) / "text", settings.test_characters)
         seeds = [figures_of(home, data, settings, seed) for seed in settings.seeds]
     figures = {"seeds": seeds, "means": means(seeds)}
     facts = {"seconds": time.perf_counter() - begun, "settings": vars(settings)}
-    facts["data"] = "WikiText-2: validation text to train, test text to judge"
+    facts["data"] = text_runs.WIKITEXT
     print(table(figures["means"]))
     return report.write("layer_drop_language", options.size, figures, bars(seeds), **facts)
-
-
-def text_folder(folder: Path, test_characters: int) -> Path:
-    """Write the training text and the first part of the test text as a user would have them."""
-    source = report.data_folder() / "text" / "wikitext2"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, file, limit in (("train", "valid", None), ("test", "test", test_characters)):
-        text = gzip.decompress((source / f"{file}.txt.gz").read_bytes()).decode("utf-8")
-        (folder / f"{name}.txt").write_text(text[:limit], encoding="utf-8", newline="")
-    return folder
 
 
 def figures_of(home: Home, data: Path, settings: Settings, seed: int) -> dict[str, Any]:

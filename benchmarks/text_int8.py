@@ -78,7 +78,7 @@ def runs_of(size: str, work: Path) -> Iterator[dict[str, Any]]:
     dropout = classifier.DROPOUT
     yield classifier.tables(classifier.SETTINGS[size], "shallow", classifier.SHALLOW, 0, dropout)
     settings = layer_drop_language.SETTINGS[size]
-    folder = layer_drop_language.text_folder(work / "text", settings.test_characters)
+    folder = text_runs.wikitext_folder(work / "text", settings.test_characters)
     yield layer_drop_language.tables_of(folder, settings, 0)
     yield translation_depths.tables_of(
         translation_depths.SETTINGS[size], "alone-3-3", (3, 3), translation_depths.DROPOUT

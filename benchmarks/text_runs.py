@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import report
 
 from edge_bench.documents import from_document
 from edge_bench.files import Home
@@ -24,6 +27,18 @@ def trained(home: Home, tables: Mapping[str, Any]) -> TrainedRun:
     return TrainedRun.open(folder)
 
 
+def wikitext_folder(folder: Path, test_characters: int) -> Path:
+    """Write WikiText-2's validation text, to train on, and the first part of its test text as a user would
+    have them.
+    """
+    source = report.data_folder() / "text" / "wikitext2"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, file, limit in (("train", "valid", None), ("test", "test", test_characters)):
+        text = gzip.decompress((source / f"{file}.txt.gz").read_bytes()).decode("utf-8")
+        (folder / f"{name}.txt").write_text(text[:limit], encoding="utf-8", newline="")
+    return folder
+
+
 def on_test(run: TrainedRun, arch: ArchConfig) -> float:
     """Return the value of the network's metric on the test split, which no choice looks at."""
     return run.task.judge(run.network, arch, "test").value
@@ -34,6 +49,7 @@ def home_of(work: str, temporary: str) -> Home:
     return Home(Path(work or temporary).absolute())
 
 
+WIKITEXT = "WikiText-2: validation text to train, test text to judge"
 WORK = {
     "default": "",
     "metavar": "FOLDER",

@@ -98,8 +98,17 @@ def _fixed(side: str, tensor: str, size: int) -> ConversionError:
 
 def _forget_origins(model: onnx.ModelProto) -> None:
     """Drop what the exporter notes on each node: stack traces with paths, longer than the graph."""
-    graph = model.graph
-    del graph.value_info[:], graph.metadata_props[:], model.metadata_props[:]
+    del model.metadata_props[:]
+    _forget_origins_in(model.graph)
+
+
+def _forget_origins_in(graph: onnx.GraphProto) -> None:
+    del graph.value_info[:], graph.metadata_props[:]
     for item in (*graph.node, *graph.initializer, *graph.input, *graph.output):
         del item.metadata_props[:]
         item.doc_string = ""
+    for node in graph.node:
+        for attribute in node.attribute:
+            # What a scan does in each step is a graph too.
+            if attribute.HasField("g"):
+                _forget_origins_in(attribute.g)

@@ -52,6 +52,9 @@ def test_onnx_files_take_any_batch_and_length_and_steps_answer_as_the_whole_text
     files = [tmp_path / "reader.onnx", tmp_path / "step.onnx"]
     for program, file in zip(programs, files, strict=True):
         Onnx().convert(program, file)
+    # Neither paths of the machine that wrote them nor notes of the exporter.
+    for file in files:
+        assert b".py" not in file.read_bytes() and b"pkg.torch" not in file.read_bytes()
     kinds = Counter(node.op_type for node in onnx.load(str(files[0])).graph.node)
     assert kinds["Scan"] == 2 and not kinds.keys() & {"Loop", "If", "Dropout"}
     reader, step = (OnnxRuntime().open(file, threads=1) for file in files)

@@ -39,6 +39,12 @@ CPU part\t: 0xd08
 CPU revision\t: 3
 
 """
+# The option that names the folder of the ARM system.
+ENVIRONMENT = {
+    "type": Path,
+    "default": report.ROOT / "build" / "arm",
+    "help": "where the ARM system is put together, and looked for (default: build/arm)",
+}
 MODELS = {
     "smoke": ("mlperf_tiny/kws_ref_model_float32.tflite", "mlperf_tiny_onnx/ic_K1_resnet.onnx"),
     "cpu": (
@@ -73,14 +79,7 @@ class CannotEmulate(Exception):
 
 
 def main() -> int:
-    options = report.arguments(
-        __doc__,
-        environment={
-            "type": Path,
-            "default": report.ROOT / "build" / "arm",
-            "help": "where the ARM system is put together, and looked for (default: build/arm)",
-        },
-    )
+    options = report.arguments(__doc__, environment=ENVIRONMENT)
     folder = report.data_folder() / "external_models"
     models = [folder / name for name in MODELS.get(options.size, MODELS["cpu"])]
     if missing := [str(path) for path in models if not path.is_file()]:

@@ -281,9 +281,16 @@ def _check_tables(run: RunConfig) -> None:
                 f"[{table}] is given, but a run of one network ([model] or [start]) has none",
                 hint=f"remove [{table}], or train a supernet without [model] and [start]",
             )
-    for name, technique in run.open_techniques().items():
+    techniques = run.open_techniques()
+    for name, technique in techniques.items():
         if task not in technique.tasks:
             raise ConfigError(f"[techniques.{name}] is not for {task.replace('_', ' ')}")
+        for other, reason in technique.excludes.items():
+            if other in techniques:
+                raise ConfigError(
+                    f"[techniques.{name}] and [techniques.{other}] cannot be used together: {reason}",
+                    hint="remove one of them",
+                )
     if task != IMAGES and not run.model and not run.start:
         raise ConfigError(
             f"a run for {task.replace('_', ' ')} needs either a [model] to begin with or a [start] to go "

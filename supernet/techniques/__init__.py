@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class Technique:
     """A way to train. A variant's fields are the options of its table; hooks do nothing unless overridden.
 
-    `tasks` are those it can be used in. Whatever it does to a network while that trains must be gone
+    `tasks` are those it can be used in. `excludes` names techniques that cannot be used beside it, each
+    with the reason; one of the two says so. Whatever it does to a network while that trains must be gone
     from what is cut out of it: no random operator, mask or buffer of a technique reaches a file.
 
     A technique keeps nothing in itself: what it knows beside the step stands in the network's state dict.
@@ -29,6 +30,7 @@ class Technique:
     """
 
     tasks: ClassVar[tuple[str, ...]] = ()
+    excludes: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def check(self, network: nn.Module) -> None:
         """Raise a `ConfigError` where an option does not fit the network."""

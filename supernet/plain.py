@@ -73,9 +73,20 @@ def activation(name: str | None) -> nn.Module:
     return kinds[name]()
 
 
-def he_conv(inputs: int, outputs: int, *, kernel: int, stride: int = 1, bias: bool = False) -> nn.Conv2d:
-    """Return a convolution padded by kernel // 2, its weights drawn by the fan-out (He et al., 2015)."""
-    layer = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=bias)
+def he_conv(
+    inputs: int,
+    outputs: int,
+    *,
+    kernel: int,
+    stride: int = 1,
+    bias: bool = False,
+    padding: int | None = None,
+) -> nn.Conv2d:
+    """Return a convolution, its weights drawn by the fan-out (He et al., 2015); padded by kernel // 2
+    where no `padding` is given.
+    """
+    around = kernel // 2 if padding is None else padding
+    layer = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=around, bias=bias)
     nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

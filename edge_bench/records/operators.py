@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from edge_bench.records.plain import AnySpace, PlainSpace
 
 Kind = Literal[
-    "convolution", "pointwise", "depthwise", "squeeze_excite", "add", "pool", "global_pool", "linear"
+    "convolution",
+    "pointwise",
+    "depthwise",
+    "squeeze_excite",
+    "add",
+    "pool",
+    "global_pool",
+    "group_norm",
+    "linear",
 ]
 
 
@@ -50,7 +58,7 @@ class Operator:
                 return places * self.output_channels * self.kernel**2
             case "squeeze_excite":
                 return 2 * self.input_channels * self.hidden
-            case "add" | "pool" | "global_pool":
+            case "add" | "pool" | "global_pool" | "group_norm":
                 return 0
             case _:
                 return places * self.output_channels * self.input_channels * self.kernel**2
@@ -65,6 +73,8 @@ class Operator:
                 return 2 * self.input_channels * self.hidden + self.hidden + self.input_channels
             case "add" | "pool" | "global_pool":
                 return 0
+            case "group_norm":
+                return 2 * self.output_channels
             case _:
                 return self.output_channels * (self.input_channels * self.kernel**2 + 1)
 
@@ -73,7 +83,8 @@ class Operator:
         """Elements read plus elements written for one image."""
         read = self.input_channels * self.input_size**2
         written = self.output_channels * self.output_size**2
-        return 2 * read + written if self.kind == "add" else read + written
+        # A group norm reads its map once for the moments and once to normalise.
+        return 2 * read + written if self.kind in ("add", "group_norm") else read + written
 
 
 def operators(space: SearchSpace | PlainSpace, arch: ArchConfig) -> tuple[Operator, ...]:
@@ -157,6 +168,13 @@ def strided(size: int, stride: int) -> int:
     return -(-size // stride)
 
 
+def convolved(size: int, kernel: int, stride: int, *, padded: bool) -> int:
+    """Return the side of what a convolution answers, padded by kernel // 2 or not at all; below 1 where the
+    map is smaller than the kernel.
+    """
+    return strided(size, stride) if padded else (size - kernel) // stride + 1
+
+
 def convolution(
     block: int,
     before: int,
@@ -166,15 +184,18 @@ def convolution(
     kernel: int,
     stride: int = 1,
     activation: str | None = None,
+    padded: bool = True,
 ) -> Operator:
-    """Return a convolution of all channels, padded by kernel // 2; arguments as `Operator`'s fields."""
+    """Return a convolution of all channels, padded by kernel // 2 or not at all; arguments as `Operator`'s
+    fields.
+    """
     return Operator(
         kind="convolution",
         block=block,
         input_channels=before,
         output_channels=after,
         input_size=size,
-        output_size=strided(size, stride),
+        output_size=convolved(size, kernel, stride, padded=padded),
         kernel=kernel,
         stride=stride,
         activation=activation,
@@ -204,6 +225,19 @@ def global_pool(width: int, size: int) -> Operator:
         output_channels=width,
         input_size=size,
         output_size=1,
+    )
+
+
+def group_norm(width: int, size: int, activation: str | None) -> Operator:
+    """Return a group norm, whose moments are the input's own: it folds into no convolution."""
+    return Operator(
+        kind="group_norm",
+        block=-1,
+        input_channels=width,
+        output_channels=width,
+        input_size=size,
+        output_size=size,
+        activation=activation,
     )
 
 

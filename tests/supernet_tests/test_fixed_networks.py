@@ -39,7 +39,7 @@ def ended(config: RunConfig, home: Home) -> Path:
     return train(config, home=home, say=lambda line: None, interactive=False)
 
 
-@pytest.mark.parametrize("kind", ["mlp", "lenet", "resnet"])
+@pytest.mark.parametrize("kind", ["mlp", "lenet", "resnet", "convnet"])
 def test_a_network_learns_and_the_one_there_is_is_cut(kind: str, home: Home) -> None:
     model = RESNET if kind == "resnet" else {"kind": kind, "resolution": 8}
     folder = ended(run(model=model, training={"epochs": 8}), home)

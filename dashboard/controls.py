@@ -81,6 +81,7 @@ def column_config(frame: pd.DataFrame) -> dict[str, Any]:
         "sparsity": number("sparsity", format="%.3f", help="share of zeros among the weights"),
         "peak_memory_mb": number("peak MB", format="%.4g"),
         "mmacs": number("MMACs", format="%.4g"),
+        "family": st.column_config.TextColumn("trained by", help="the techniques of its run"),
         "layers": st.column_config.TextColumn(help="layers kept, of an encoder before those of a decoder"),
         "length": number("tokens", help="of the longest text"),
         "generated": number("generated", format="%.4g", help="tokens of the text that the latency is of"),

@@ -19,13 +19,15 @@ from edge_bench.records import BenchmarkResult, Candidate, FittedPredictor, Metr
 from edge_bench.records.quality import is_share, metric_word, value_text
 
 COLUMNS = (
-    "id name kind format precision runtime threads device metric test latency_ms low_ms high_ms"
+    "id name kind family format precision runtime threads device metric test latency_ms low_ms high_ms"
     " size_mb compressed_mb sparsity peak_memory_mb mmacs source origin verdict warning artifact subnet"
     " task metric_name higher_is_better layers length generated"
 ).split()
 _TEXT = (
-    "id name kind format precision runtime device source origin verdict warning task metric_name layers"
+    "id name kind family format precision runtime device source origin verdict warning task metric_name"
+    " layers"
 ).split()
+IMPORTED = "imported"
 _NUMBERS = (
     "metric test latency_ms low_ms high_ms size_mb compressed_mb sparsity peak_memory_mb mmacs length"
     " generated"
@@ -47,9 +49,10 @@ def devices(results: Iterable[BenchmarkResult], predictors: Iterable[FittedPredi
 def candidate_frame(candidates: Iterable[Candidate]) -> pd.DataFrame:
     """Return one row a candidate, fastest first, in `COLUMNS`.
 
-    `task` says what the metric was measured on: only candidates of one task can be compared. Of text
-    models `layers` are those that are kept, `length` the tokens of the longest text, and `generated` those
-    of the text that the latency is of, where it is generated.
+    `family` says how the network was trained, or that it was made elsewhere. `task` says what the metric
+    was measured on: only candidates of one task can be compared. Of text models `layers` are those that are
+    kept, `length` the tokens of the longest text, and `generated` those of the text that the latency is of,
+    where it is generated.
     """
     frame = pd.DataFrame([_row(candidate) for candidate in candidates], columns=COLUMNS)
     frame = frame.astype(dict.fromkeys(_TEXT, "object") | dict.fromkeys(_NUMBERS, "float64"))
@@ -75,6 +78,11 @@ def identity(candidate: Candidate) -> str:
 def kind_of(format: str, precision: str) -> str:
     """Return what a colour stands for, e.g. "TFLite int8"."""
     return f"{FORMATS.get(format, format)} {precision}"
+
+
+def family_of(technique: str) -> str:
+    """Return how people call networks that were trained so, e.g. "once for all + dpf"."""
+    return technique.replace("_", " ").replace("+", " + ") or IMPORTED
 
 
 def matching(frame: pd.DataFrame, **wanted: Sequence[str]) -> pd.DataFrame:
@@ -159,8 +167,8 @@ def table(rows: pd.DataFrame, best: pd.DataFrame, budget_ms: float | None) -> pd
     """
     shown = rows.assign(front=rows["id"].isin(best["id"]))
     names = (
-        "name kind layers metric test latency_ms low_ms high_ms source origin front size_mb compressed_mb"
-        " sparsity peak_memory_mb mmacs length generated runtime threads verdict warning"
+        "name kind family layers metric test latency_ms low_ms high_ms source origin front size_mb"
+        " compressed_mb sparsity peak_memory_mb mmacs length generated runtime threads verdict warning"
     ).split()
     if budget_ms is not None:
         shown["fits"] = shown["latency_ms"] <= budget_ms
@@ -211,6 +219,7 @@ def _row(candidate: Candidate) -> dict[str, object]:
         "id": identity(candidate),
         "name": candidate.name,
         "kind": kind_of(candidate.format, candidate.precision),
+        "family": family_of(candidate.technique),
         "format": candidate.format,
         "precision": candidate.precision,
         "runtime": candidate.runtime,

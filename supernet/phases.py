@@ -111,12 +111,17 @@ def narrowed(space: SearchSpace, phase: Phase) -> SearchSpace:
     return replace(space, stages=stages, resolutions=left("resolution", space.resolutions))
 
 
-def rate_at(step: int, steps: int, *, peak: float, warmup: float) -> float:
+def rate_at(
+    step: int, steps: int, *, peak: float, warmup: float, decay: Literal["cosine", "none"] = "cosine"
+) -> float:
     """Return the learning rate of a curve's `step`: a linear rise over `warmup` of `steps`, then a
-    cosine down to zero. A `warmup` near 0.3 gives the one-cycle schedule (Smith & Topin, 2019).
+    cosine down to zero, or without decay the peak to the end. A `warmup` near 0.3 gives the one-cycle
+    schedule (Smith & Topin, 2019).
     """
     rising = warmup * steps
     if step + 1 < rising:
         return peak * (step + 1) / rising
+    if decay == "none":
+        return peak
     progress = (step + 1 - rising) / max(steps - rising, 1)
     return peak * (1 + math.cos(math.pi * min(progress, 1))) / 2

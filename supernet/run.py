@@ -46,15 +46,15 @@ class Training:
     """The `[training]` table.
 
     `batch_size` is the sum over all processes. `warmup` is the share of a learning-rate curve's steps in
-    which the rate rises from zero; from there it falls to zero along a cosine. `weight_decay` spares
-    biases and batch norms. `random_subnets` are drawn for each step beside the largest and the smallest;
-    `distillation` is the weight of the teacher's answer, against that of the labels, in what the others
-    learn. `average` is the decay of the moving average of the weights, which is what is judged and cut
-    (0: the weights themselves). RMSprop smooths squared gradients by 0.99. `threads` of 0 means every
-    core this process may use. An epoch goes through all examples unless `epoch_steps` gives it a number
-    of steps. Gradients are scaled down to a norm of `clip_norm` (0: never). `label_smoothing` is the
-    task's own where it is not given: 0.1, and 0 for a language model. `truncate` cuts off texts that are
-    longer than the network's sequence, which is an error else. On CUDA, layers compute in bfloat16 unless
+    which the rate rises from zero; from there it falls to zero along a cosine, or stays where `decay` is
+    "none". `weight_decay` spares biases and batch norms. `random_subnets` are drawn for each step beside
+    the largest and the smallest; `distillation` is the weight of the teacher's answer, against that of the
+    labels, in what the others learn. `average` is the decay of the moving average of the weights, which is
+    what is judged and cut (0: the weights themselves). RMSprop smooths squared gradients by 0.99. `threads`
+    of 0 means every core this process may use. An epoch goes through all examples unless `epoch_steps`
+    gives it a number of steps. Gradients are scaled down to a norm of `clip_norm` (0: never).
+    `label_smoothing` is the task's own where it is not given: 0.1, and 0 for a language model. `truncate`
+    cuts off texts that are longer than the network's sequence, which is an error else. On CUDA, layers compute in bfloat16 unless
     `mixed_precision` is false; on the CPU never. `synchronise_batch_norm` takes batch statistics over all
     processes. `checkpoint_steps` of 0 saves at the end of each epoch only. `keep` names points of
     training ("20it", "3ep", "3ep20it") whose weights are kept as they were behind that step, for others
@@ -69,6 +69,7 @@ class Training:
     weight_decay: float = 0.02
     label_smoothing: float | None = None
     warmup: float = 0.25
+    decay: Literal["cosine", "none"] = "cosine"
     random_subnets: int = 2
     distillation: float = 0.25
     average: float = 0.0

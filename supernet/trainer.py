@@ -245,7 +245,7 @@ class _Session:
         generator = np.random.default_rng([self.config.seed, _STEP, step])
         warmup = training.warmup if place.curve.warmup is None else place.curve.warmup
         peak = place.curve.learning_rate or training.learning_rate
-        rate = rate_at(place.curve_step, place.curve_steps, peak=peak, warmup=warmup)
+        rate = rate_at(place.curve_step, place.curve_steps, peak=peak, warmup=warmup, decay=training.decay)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)

@@ -42,7 +42,7 @@ class TradeOffs(View):
 
 @st.fragment
 def _explore(records: Stored) -> None:
-    on_device, on_runtime, on_precision, on_budget = st.columns([2, 2, 2, 4], gap="medium")
+    on_device, on_runtime, on_precision, on_family, on_budget = st.columns([2, 2, 2, 2, 3], gap="medium")
     with on_device:
         device = device_control(records)
         everything = one_task(frame_of(records, device))
@@ -53,11 +53,13 @@ def _explore(records: Stored) -> None:
         runtimes = _filter("Runtime", everything["runtime"], "runtime")
     with on_precision:
         precisions = _filter("Precision", everything["precision"], "precision")
+    with on_family:
+        families = _filter("Trained by", everything["family"], "family")
     with on_budget:
         budget = budget_control(everything)
-    frame = matching(everything, runtime=runtimes, precision=precisions)
+    frame = matching(everything, runtime=runtimes, precision=precisions, family=families)
     if frame.empty:
-        st.info("No candidate has this runtime and precision. Take a filter back.")
+        st.info("No candidate fits these filters together. Take one back.")
         return
     _summary(frame, budget, device)
     chosen = _chosen(frame)

@@ -8,14 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import pytest
 import torch
 import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
-from converters.encodings.sparse import Sparse
+from converters.encodings.sparse import Sparse, _rows
 from converters.export import export_subnet
 from converters.formats.onnx import Onnx
 from converters.formats.tflite import TFLite
@@ -252,3 +256,54 @@ def test_pick_list_and_card_tell_compressed_sizes(
     assert main(["results", "list", "--kind", "artifact"]) == 0
     told = capsys.readouterr().out
     assert "zstd_mb" in told and "sparsity" in told
+
+
+class _Three(nn.Module):
+    """Linear layers, the second of which may be the first itself, or say nothing."""
+
+    def __init__(self, *, tied: bool, silent: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second, self.last = nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 5)
+        pruned(self, 0.8)
+        with torch.no_grad():
+            if silent:
+                self.second.weight.zero_()
+        if tied:
+            self.second.weight = self.first.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        answers: torch.Tensor = self.last(self.second(self.first(x.flatten(1)).relu()).relu())
+        return answers
+
+
+@pytest.mark.parametrize(("tied", "silent"), [(True, False), (False, True)])
+def test_layers_that_share_a_filter_or_have_only_zeros_answer_as_before(
+    tied: bool, silent: bool, tmp_path: Path
+) -> None:
+    network = _Three(tied=tied, silent=silent).eval()
+    program = torch.export.export(network, (torch.zeros(2, 1, 4, 4),), dynamic_shapes=({0: Dim("batch")},))
+    dense, sparse = tmp_path / "dense.tflite", tmp_path / "sparse.tflite"
+    TFLite().convert(program, dense)
+    sparse.write_bytes(dense.read_bytes())
+    Sparse().encode(sparse)
+    inputs = np.random.default_rng(0).standard_normal((4, 4, 4, 1), np.float32)
+    answers = [predict(file, inputs, runtime="litert", batch=1) for file in (dense, sparse)]
+    assert np.abs(answers[0] - answers[1]).max() <= 1e-6 < np.ptp(answers[0])
+
+
+@given(
+    hnp.arrays(
+        np.float32,
+        st.tuples(st.integers(1, 5), st.just(1), st.just(1), st.integers(1, 300)),
+        elements=st.sampled_from([0.0, 0.0, 0.0, -1.5, 2.0]),
+    )
+)
+def test_rows_and_places_tell_where_each_other_weight_stood(filters: npt.NDArray[np.float32]) -> None:
+    last = _rows(filters).dimMetadata[-1]
+    counts = np.diff(np.asarray(last.arraySegments.values))
+    again = np.zeros((len(filters), filters.shape[-1]), np.float32)
+    again[np.repeat(np.arange(len(filters)), counts), np.asarray(last.arrayIndices.values)] = filters[
+        filters != 0
+    ]
+    assert np.array_equal(again.reshape(filters.shape), filters)

@@ -159,6 +159,13 @@ def test_only_what_matches_is_kept_and_no_wish_keeps_all(candidate: Make) -> Non
     assert frames.matching(frame, precision=["int8"], runtime=["litert"]).empty
 
 
+def test_networks_are_told_apart_by_how_they_were_trained(candidate: Make) -> None:
+    made = [candidate(artifact="1", technique="once_for_all+dpf"), candidate(artifact="2")]
+    frame = frames.candidate_frame(made).sort_values("artifact")
+    assert frame["family"].tolist() == ["once for all + dpf", "imported"]
+    assert frames.matching(frame, family=["imported"])["artifact"].tolist() == ["2"]
+
+
 def test_a_box_holds_what_lies_in_it_whichever_corner_was_first(candidate: Make) -> None:
     frame = frames.candidate_frame(
         [candidate(artifact=str(ms), latency_ms=float(ms), value=ms / 10) for ms in (1, 2, 3)]

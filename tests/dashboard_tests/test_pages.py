@@ -80,7 +80,7 @@ def test_filters_narrow_chart_and_table_and_none_means_all(filled: Home) -> None
 def test_a_filter_that_leaves_nothing_says_so(records: list[Record], put: Put) -> None:
     put(one for one in records if not (isinstance(one, Artifact) and _is_tflite_int8(one)))
     shown = trade_offs(precision="int8", runtime="litert")
-    assert "Take a filter back" in shown.info[0].value
+    assert "Take one back" in shown.info[0].value
 
 
 def test_the_budget_says_what_fits(filled: Home) -> None:

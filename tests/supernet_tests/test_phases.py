@@ -56,6 +56,12 @@ def test_the_rate_rises_to_its_peak_and_falls_to_zero() -> None:
     assert rate_at(0, 1, peak=1.0, warmup=0.0) >= 0
 
 
+def test_without_decay_the_rate_stays_at_its_peak() -> None:
+    rates = [rate_at(step, 100, peak=2.0, warmup=0.25, decay="none") for step in range(100)]
+    assert rates[:24] == [rate_at(step, 100, peak=2.0, warmup=0.25) for step in range(24)]
+    assert set(rates[24:]) == {2.0}
+
+
 def test_phases_without_a_rate_share_one_curve_and_one_with_a_rate_begins_another() -> None:
     phases = (
         Phase(name="a", epochs=1),

@@ -33,6 +33,7 @@ def test_a_measurement_is_preferred_to_a_prediction(
     assert (one.latency_low_ms, one.latency_high_ms) == (1.96, 2.06)
     assert one.metric.value == 0.87, "a file's own accuracy counts, not its network's"
     assert (one.size_bytes, one.peak_memory_mb, one.verdict) == (40_000, 40.0, "clean")
+    assert one.technique == small.technique
 
 
 def test_a_file_that_was_not_measured_is_predicted(

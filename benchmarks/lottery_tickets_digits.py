@@ -5,9 +5,9 @@ rewound to step 20 and trained again; beside the ticket the same number of weigh
 initial weights, at shuffled places and as a random ticket, each for the ticket's epochs. Accuracies are of
 the test split, means over seeds.
 
-It is trained as Frankle & Carbin (2019) chose for this perceptron: Adam at 1.2e-3, 60 examples a step. Beside
-it stands a rate that falls along a cosine, from where the dense network does best on the selection split: the
-distance of the controls depends on it.
+It is trained as Frankle & Carbin (2019) chose for this perceptron: Adam at 1.2e-3, 60 examples a step.
+Beside it stands a rate that falls along a cosine, from where the dense network does best on the selection
+split: the distance of the controls depends on it.
 """
 
 from __future__ import annotations

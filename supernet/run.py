@@ -54,11 +54,11 @@ class Training:
     of 0 means every core this process may use. An epoch goes through all examples unless `epoch_steps`
     gives it a number of steps. Gradients are scaled down to a norm of `clip_norm` (0: never).
     `label_smoothing` is the task's own where it is not given: 0.1, and 0 for a language model. `truncate`
-    cuts off texts that are longer than the network's sequence, which is an error else. On CUDA, layers compute in bfloat16 unless
-    `mixed_precision` is false; on the CPU never. `synchronise_batch_norm` takes batch statistics over all
-    processes. `checkpoint_steps` of 0 saves at the end of each epoch only. `keep` names points of
-    training ("20it", "3ep", "3ep20it") whose weights are kept as they were behind that step, for others
-    to begin from.
+    cuts off texts that are longer than the network's sequence, which is an error else. On CUDA, layers
+    compute in bfloat16 unless `mixed_precision` is false; on the CPU never. `synchronise_batch_norm` takes
+    batch statistics over all processes. `checkpoint_steps` of 0 saves at the end of each epoch only. `keep`
+    names points of training ("20it", "3ep", "3ep20it") whose weights are kept as they were behind that
+    step, for others to begin from.
     """
 
     epochs: int = 20

@@ -46,6 +46,7 @@ SETTINGS = {
     "cpu": Settings(seeds=(0, 1, 2)),
     "gpu": Settings(seeds=(0, 1, 2), epochs=160, depth=20, images=0, processes=3),
 }
+# The second is that of the first seed alone.
 SPARSITIES = (0.90, 0.95)
 EXCLUDED = ("classifier.*",)
 
@@ -56,10 +57,16 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         home = text_runs.home_of(options.work, temporary)
         with ProcessPoolExecutor(settings.processes) as pool:
-            asked = [pool.submit(figures_of, home, settings, seed) for seed in settings.seeds]
+            asked = [
+                pool.submit(figures_of, home, settings, seed, SPARSITIES if place == 0 else SPARSITIES[:1])
+                for place, seed in enumerate(settings.seeds)
+            ]
             seeds = [one.result() for one in asked]
-    means = {name: sum(one[name] for one in seeds) / len(seeds) for name in seeds[0] if name != "seed"}
-    for name, value in means.items():
+    means = {}
+    for name in seeds[0].keys() - {"seed"}:
+        values = [one[name] for one in seeds if name in one]
+        means[name] = sum(values) / len(values)
+    for name, value in sorted(means.items()):
         print(f"{name:32}{value:10.4f}")
     bars = [
         report.Bar(
@@ -85,7 +92,9 @@ def main() -> int:
             name="sparsity asked less found, the worst",
             floor=0.001,
             figure=max(
-                abs(one[f"dpf_{percent(share)}_sparsity"] - share) for one in seeds for share in SPARSITIES
+                abs(one[f"dpf_{percent(share)}_sparsity"] - share)
+                for place, one in enumerate(seeds)
+                for share in (SPARSITIES if place == 0 else SPARSITIES[:1])
             ),
             unit="",
             at_most=True,
@@ -109,13 +118,13 @@ def main() -> int:
     )
 
 
-def figures_of(home: Home, settings: Settings, seed: int) -> dict[str, Any]:
+def figures_of(home: Home, settings: Settings, seed: int, shares: tuple[float, ...]) -> dict[str, Any]:
     """Return test accuracies, the shares of zeros, processor times, and how many weights came back."""
     told: dict[str, Any] = {"seed": seed}
     dense = text_runs.trained(home, tables(settings, "dense", seed, {}))
     told["dense"] = text_runs.on_test(dense, dense.space.largest())
     told["dense_core_seconds"] = summary_of(dense)["core_seconds"]
-    for share in SPARSITIES:
+    for share in shares:
         told |= {f"one_shot_{percent(share)}{how}": value for how, value in one_shot(dense, share).items()}
         for technique in ("gradual_pruning", "dpf"):
             options = {technique: {"sparsity": share, "exclude": list(EXCLUDED)}}

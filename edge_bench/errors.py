@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 OK = 0
 OUR_FAULT = 1
@@ -31,6 +31,10 @@ class EdgeBenchError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # For another process: by default the class would be called with the message alone.
+        return _made_again, (type(self), self.args, self.__dict__)
 
 
 class ConfigError(EdgeBenchError):
@@ -153,3 +157,9 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the nearest of `known`, or an empty string."""
     nearest = difflib.get_close_matches(given, list(known), n=1, cutoff=0.5)
     return f" Did you mean '{nearest[0]}'?" if nearest else ""
+
+
+def _made_again(kind: type[EdgeBenchError], args: tuple[Any, ...], state: dict[str, Any]) -> EdgeBenchError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error

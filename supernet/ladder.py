@@ -16,6 +16,7 @@ from edge_bench.files import Home
 from edge_bench.records.quality import value_text
 from supernet.controls import control
 from supernet.run import SUMMARY_FILE, RunConfig, checked
+from supernet.tasks import task_of
 from supernet.techniques.lottery_ticket import LotteryTicket
 from supernet.trainer import train
 from supernet.training_step import TrainingStep
@@ -88,6 +89,8 @@ def climb(
         return rung
 
     dense = dense_of(run, ticket)
+    if ticket.exclude and not (dense.folder(home) / SUMMARY_FILE).is_file():
+        _check_names(level_of(run, ticket, 1, "", dense=dense, below=dense), home)
     rungs = [trained(dense, 0, "")]
     asked = control_levels or range(1, rounds + 1)
     # Of the ticket, and of each control with a ladder of its own: the run one level below.
@@ -141,6 +144,12 @@ def level_of(
             training=training,
         )
     )
+
+
+def _check_names(level: RunConfig, home: Home) -> None:
+    """Raise a `ConfigError` where a pattern names no weight, before the dense run has taken its hours."""
+    task = task_of(level.task).begun(level, home, level.folder(home))
+    task.begin(task.network(level.seed))
 
 
 def _trained(

@@ -11,6 +11,7 @@ from edge_bench.errors import ConfigError
 from edge_bench.files import Home
 from edge_bench.records import ArchConfig, parse_arch
 from edge_bench.records.notation import FORMS
+from edge_bench.store import ResultStore
 from supernet import checkpoint
 from supernet.judgements import read_judgements
 from supernet.run import CHECKPOINT_FILE, RunConfig, RunRecord, find_run, read_record
@@ -57,13 +58,22 @@ def started(config: RunConfig, home: Home) -> Started:
         raise ConfigError(f"[start] run '{folder.name}' is not finished", hint="train it to its end first")
     judged = {one.key: one.arch for one in read_judgements(folder)}
     arch = judged.get(start.keep.removeprefix(f"{folder.name}-"))
+    arch = arch or _cut(start.keep, home)
     arch = arch or parse_arch(start.keep, record.search_space, only=record.arch)
     if arch is None:
         raise ConfigError(
             f"[start] keep is '{start.keep}'; it may be {FORMS}, or the id of a subnet "
-            "that was judged when the run was extracted"
+            "that was extracted from it"
         )
     record.check(arch)
     task = task_of(record.config.task).of_run(record, home, folder)
     network = task.judged(partial(checkpoint.restore, path))
     return Started(record=record, task=task, network=network, arch=arch)
+
+
+def _cut(identity: str, home: Home) -> ArchConfig | None:
+    """Return the architecture of a subnet in the store; one that `--arch` named was never judged."""
+    if not home.has_store:
+        return None
+    with ResultStore(home.store_url) as store:
+        return next((one.arch for one in store.subnets() if one.id == identity), None)

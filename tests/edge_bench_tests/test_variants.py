@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import pickle
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge_bench import cli, variants
-from edge_bench.errors import USAGE, MissingExtra, UnknownVariant
+from edge_bench.errors import USAGE, EdgeBenchError, MissingExtra, UnknownVariant
 
 PACKAGE = "variants_of_a_test"
 
@@ -122,3 +123,12 @@ def test_what_a_variant_imports_or_keeps_private_is_not_the_variant(folder: Path
 def test_a_command_is_a_variant_like_any_other() -> None:
     assert "bench" in variants.names(cli.COMMANDS)
     assert all(variants.summary(cli.COMMANDS, name) for name in variants.names(cli.COMMANDS))
+
+
+@pytest.mark.parametrize(
+    "error", [UnknownVariant("runtime", "onx", ["onnx"]), MissingExtra("torch", "train")]
+)
+def test_an_error_reaches_another_process_whole(error: EdgeBenchError) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error) and str(again) == str(error)
+    assert vars(again) == vars(error)

@@ -16,8 +16,10 @@ from edge_bench.documents import from_document
 from edge_bench.errors import ConfigError, EdgeBenchError, InvalidArch
 from edge_bench.files import Home
 from edge_bench.records import PlainSpace, macs_of
+from edge_bench.store import ResultStore
 from supernet import checkpoint
 from supernet.extraction import extract_arch, extract_front
+from supernet.judgements import JUDGED_FILE
 from supernet.run import CHECKPOINT_FILE, SUMMARY_FILE, RunConfig, checked, read_record
 from supernet.tasks.image_classification import ImageClassification
 from supernet.trained import TrainedRun
@@ -101,6 +103,16 @@ def test_a_run_begins_with_the_very_subnet_it_names(by_id: bool, supernet: tuple
     images = torch.linspace(-1, 1, 3 * arch.resolution**2).reshape(3, 1, arch.resolution, arch.resolution)
     program = torch.export.load(home.root / dense.program).module()
     torch.testing.assert_close(network.eval()(images), program(images), rtol=0, atol=1e-5)
+
+
+def test_a_run_begins_with_a_subnet_that_was_cut_by_its_architecture(supernet: tuple[Path, Home]) -> None:
+    folder, home = supernet
+    dense = TrainedRun.open(folder).cut(TrainedRun.open(folder).space.smallest(), home=home)
+    (folder / JUDGED_FILE).unlink(missing_ok=True)
+    with ResultStore(home.store_url) as store:
+        store.add(dense)
+    config = run(start={"run": folder.name, "keep": dense.id})
+    assert ImageClassification.begun(config, home, config.folder(home)).facts.arch == dense.arch
 
 
 def test_a_subnet_that_is_trained_sparse_sits_beside_its_dense_original(

@@ -328,6 +328,7 @@ def test_options_that_do_not_fit_are_told(
     run = dataclasses.replace(config, techniques={"lottery_ticket": {"rewind": "0it", **changes}})
     with pytest.raises(ConfigError, match=told):
         climbed(run, home)
+    assert not list(home.runs.glob(f"*/{SUMMARY_FILE}")), "no run was trained for nothing"
 
 
 def test_a_level_by_itself_says_what_trains_it(config: RunConfig, home: Home) -> None:

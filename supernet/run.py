@@ -286,6 +286,7 @@ def _check_tables(run: RunConfig) -> None:
     for name, technique in techniques.items():
         if task not in technique.tasks:
             raise ConfigError(f"[techniques.{name}] is not for {task.replace('_', ' ')}")
+        technique.check_run(run)
         for other, reason in technique.excludes.items():
             if other in techniques:
                 raise ConfigError(

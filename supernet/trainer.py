@@ -263,6 +263,8 @@ class _Session:
                 hint="lower it, e.g. --set training.learning_rate=0.001",
             )
         self.exchange.average()
+        for technique in self.task.techniques.values():
+            technique.before_update(self.network, step, self.progress.steps)
         if training.clip_norm:
             nn.utils.clip_grad_norm_(self.network.parameters(), training.clip_norm)
         self.optimizer.step()

@@ -43,12 +43,14 @@ class TextNetwork(nn.Module, ABC):
     """A network of a text's tokens.
 
     `space` says what it is a member of; `pad` is the token that is not looked at; `structure` is what
-    else `TextModel.rebuild` needs to make such a network again.
+    else `TextModel.rebuild` needs to make such a network again. Of a network whose weights were trained
+    before, `fresh` names the layers that are new in it, and so begin with drawn ones.
     """
 
     space: TextSpace
     pad: int
     structure: Mapping[str, Any] = MappingProxyType({})
+    fresh: tuple[str, ...] = ()
 
     def reader(self) -> nn.Module:
         """Return the module that reads a text, given `tokens`; it shares this network's weights."""
@@ -144,10 +146,11 @@ class TransformerNetwork(TextNetwork):
 @dataclass(frozen=True, kw_only=True)
 class Model(ABC):
     """A kind of network. A variant's fields are the options of the `[model]` table; `tasks` are those it
-    can be trained for.
+    can be trained for. One that is `pretrained` begins with weights that were trained elsewhere.
     """
 
     tasks: ClassVar[tuple[str, ...]]
+    pretrained: ClassVar[bool] = False
 
     @abstractmethod
     def check(self) -> None:

@@ -39,6 +39,7 @@ class Pretrained(TextModel[TransformerSpace]):
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("text_classification",)
+    pretrained: ClassVar[bool] = True
     own_tokens: ClassVar[bool] = True
 
     path: str = ""
@@ -119,6 +120,8 @@ class Pretrained(TextModel[TransformerSpace]):
 
 
 class _Network(TransformerNetwork):
+    fresh = ("classifier",)
+
     def __init__(
         self, space: TransformerSpace, *, pad: int, dropout: float, structure: Mapping[str, Any]
     ) -> None:

@@ -62,6 +62,9 @@ class TextTask(Task):
         self.config, self.source, self.tokenizer, self.text = config, source, tokenizer, text
         self.space, self.class_names, self.techniques = space, class_names, techniques
         self._network = network
+        if config.start:
+            # All of it was trained, the layer that was new to that run too.
+            network.fresh = ()
         self._model: Mapping[str, Any] = config.model
         self._encoded: dict[Split, Any] = {}
         self.technique = "+".join(techniques) or "plain"

@@ -13,6 +13,7 @@ from torch import nn
 from edge_bench.files import Home
 
 if TYPE_CHECKING:
+    from supernet.run import RunConfig
     from supernet.tasks import Task
 
 
@@ -31,6 +32,9 @@ class Technique:
 
     tasks: ClassVar[tuple[str, ...]] = ()
     excludes: ClassVar[Mapping[str, str]] = MappingProxyType({})
+
+    def check_run(self, run: RunConfig) -> None:
+        """Raise a `ConfigError` where it does not fit the run file; no data is read yet."""
 
     def check(self, network: nn.Module) -> None:
         """Raise a `ConfigError` where an option does not fit the network."""
@@ -65,6 +69,11 @@ class Technique:
                 depends on no step before, and is the same on all ranks.
             step: from 0, counted over the whole run.
             steps: of the whole run.
+        """
+
+    def before_update(self, network: nn.Module, step: int, steps: int) -> None:
+        """Change the gradients, which are those of all processes, before they are clipped and the optimizer
+        moves the weights; arguments as in `before_step`.
         """
 
     def after_step(self, network: nn.Module, step: int, steps: int) -> None:

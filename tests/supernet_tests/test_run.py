@@ -110,7 +110,11 @@ def test_a_damaged_run_file_is_named(tmp_path: Path) -> None:
 def test_every_example_is_a_run_file(name: str) -> None:
     run = load_run(EXAMPLES / name)
     # What it describes can be opened: a space with networks in it, or one network.
-    if run.model and run.task == "image_classification":
+    if run.start:
+        # What it goes on from is a run of another example.
+        assert run.name == name.removesuffix(".toml")
+        assert load_run(EXAMPLES / f"{run.start.run}.toml").task == run.task
+    elif run.model and run.task == "image_classification":
         assert run.name == name.removesuffix(".toml")
         model = run.open_model()
         assert isinstance(model, ImageModel) and model.space(channels=1, classes=2).size() == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from torch.export import ExportedProgram
 
 from converters import FORMATS, PRECISIONS
+from converters.borders import border_error, border_inputs
 from converters.classes import check_classes
 from converters.form import Form
 from converters.formats import Converter
@@ -49,7 +50,8 @@ def export_subnet(
     """Write `subnet` as files under the home folder; return the record of its network, metrics included,
     and then that of its step where it generates text.
 
-    Files appear only when they answer as the network does (fp32; for int8 the difference is reported)
+    Files appear only when they answer as the network does (fp32; for int8 the difference is reported), of
+    images also at each border,
     and have run on every example (or episode) of the selection and the test split, one at a time.
 
     Args:
@@ -93,22 +95,22 @@ def _export_image(subnet: Subnet, *, home: Home, how: Form, data: Mapping[str, A
         else:
             _quantize(converter, written, temporary, examples)
         facts = how.finish(temporary, program, subnet.sparsity)
-        layout = {split: converter.layout(inputs) for split, inputs in examples.inputs.items()}
+        borders = border_inputs(subnet.preprocessing)
+        layout = [converter.layout(inputs) for inputs in (*examples.inputs.values(), borders)]
         runtime = converter.runtime
-        alone = predict(temporary, np.concatenate(list(layout.values())), runtime=runtime, batch=1)
-        count = len(layout["selection"])
+        answered = predict(temporary, np.concatenate(layout), runtime=runtime, batch=1)
+        selected, tested, bordered = np.split(answered, np.cumsum([len(part) for part in layout[:-1]]))
+        tolerance = converter.tolerance if precision == "fp32" else None
+        at_borders = border_error(temporary, logits_of(program, borders), bordered, tolerance=tolerance)
         parity = compared(
             temporary,
-            layout["selection"],
+            layout[0],
             logits_of(program, examples.inputs["selection"]),
-            alone[:count],
+            selected,
             runtime=runtime,
-            tolerance=converter.tolerance if precision == "fp32" else None,
+            tolerance=tolerance,
         )
-        metrics = (
-            examples.metric("selection", alone[:count]),
-            examples.metric("test", alone[count:]),
-        )
+        metrics = (examples.metric("selection", selected), examples.metric("test", tested))
         ends = describe(temporary, runtime=runtime)
     return Artifact(
         id=identity,
@@ -124,7 +126,7 @@ def _export_image(subnet: Subnet, *, home: Home, how: Form, data: Mapping[str, A
         outputs=ends[1],
         metrics=metrics,
         created=now(),
-        parity=parity,
+        parity=replace(parity, border_max_abs_error=at_borders),
         preprocessing=subnet.preprocessing,
         class_names=subnet.class_names,
         macs=subnet.macs if written is program else macs_of(written),

@@ -231,6 +231,11 @@ def _origin(artifact: Artifact, subnet: Subnet | None) -> str:
             f"- Largest difference of a logit from the network: {parity.max_abs_error:.3g}{limit} "
             f"({parity.examples} real samples, batch {batches})."
         )
+        if parity.border_max_abs_error is not None:
+            lines.append(
+                f"- The same at the borders: {parity.border_max_abs_error:.3g}{limit} (black images, "
+                "white at one edge or corner, where another padding would show)."
+            )
     return "\n".join(lines)
 
 

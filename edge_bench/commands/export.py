@@ -269,7 +269,9 @@ def accuracies(metrics: Sequence[Metric]) -> dict[str, float]:
 
 
 def artifact_row(artifact: Artifact) -> dict[str, Any]:
-    """Return what is told of an artifact: a flat document; `parity` is in logits."""
+    """Return what is told of an artifact: a flat document; `parity`, and that at the borders of images, is
+    in logits.
+    """
     return {
         "id": artifact.id,
         "subnet": artifact.subnet,
@@ -282,6 +284,7 @@ def artifact_row(artifact: Artifact) -> dict[str, Any]:
         "encoding": artifact.encoding,
         "sparsity": artifact.sparsity,
         "parity": artifact.parity and artifact.parity.max_abs_error,
+        "border_parity": artifact.parity and artifact.parity.border_max_abs_error,
         "parity_batch_sizes": artifact.parity and list(artifact.parity.batch_sizes),
         **accuracies(artifact.metrics),
     }
@@ -294,7 +297,9 @@ def _is_whole(file: Path, digest: str) -> bool:
 def _outcome(artifacts: Sequence[Artifact], failures: Mapping[str, EdgeBenchError]) -> Outcome:
     rows = [artifact_row(artifact) for artifact in artifacts]
     document: dict[str, Any] = {"artifacts": rows}
-    hidden = ("subnet", "file", "parity_batch_sizes", "gzip_bytes", "encoding")
+    hidden = {"subnet", "file", "parity_batch_sizes", "gzip_bytes", "encoding"}
+    if all(row["border_parity"] is None for row in rows):
+        hidden.add("border_parity")
     shown = [{key: value for key, value in row.items() if key not in hidden} for row in rows]
     lines = [table(shown)] if shown else []
     if failures:

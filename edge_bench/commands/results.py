@@ -328,6 +328,7 @@ def _artifact_row(artifact: Artifact) -> Row:
         "params": artifact.params,
         "macs": artifact.macs,
         "parity_max_abs_error": parity.max_abs_error if parity else None,
+        "parity_border_max_abs_error": parity.border_max_abs_error if parity else None,
         "parity_tolerance": parity.tolerance if parity else None,
         **_metric_columns(artifact.metric("test")),
         "file": artifact.file,

@@ -28,12 +28,15 @@ class Parity:
     """The largest absolute difference of logits between the file and the network, on real samples.
 
     For int8 the difference is reported and not held to `tolerance` (None): accuracy decides there.
+    `border_max_abs_error` is that on images that are black but for one border, where another padding
+    shows; None of a network that takes no images.
     """
 
     max_abs_error: float
     tolerance: float | None
     batch_sizes: tuple[int, ...]
     examples: int
+    border_max_abs_error: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,6 +69,7 @@ parities = st.builds(
     tolerance=st.none() | real,
     batch_sizes=st.lists(whole, max_size=3).map(tuple),
     examples=whole,
+    border_max_abs_error=st.none() | real,
 )
 artifacts = st.builds(
     Artifact,

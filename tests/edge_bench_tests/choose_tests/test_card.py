@@ -38,7 +38,13 @@ def test_a_measured_pick_is_told_with_its_interval_and_verdict(
         artifact(
             large,
             accuracy=0.9,
-            parity=Parity(max_abs_error=2e-6, tolerance=1e-4, batch_sizes=(1, 4), examples=16),
+            parity=Parity(
+                max_abs_error=2e-6,
+                tolerance=1e-4,
+                batch_sizes=(1, 4),
+                examples=16,
+                border_max_abs_error=3e-6,
+            ),
         ),
     ]
     results = [result(files[0], 1.0), result(files[1], 2.0)]
@@ -49,6 +55,7 @@ def test_a_measured_pick_is_told_with_its_interval_and_verdict(
     assert "Verdict: clean (nothing else ran)" in card
     assert "| accuracy | test | 0.8900 | 300 |" in card
     assert "2e-06, 0.0001 allowed (16 real samples, batch 1 and 4)" in card
+    assert "at the borders: 3e-06, 0.0001 allowed" in card
     assert "predicted" not in card
     assert all(f"- {reason}\n" in card for reason in choice.reasons)
     assert f"| {files[0].name} | 80.00 % | 1 | measured |" in card

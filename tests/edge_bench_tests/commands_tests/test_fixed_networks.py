@@ -64,7 +64,7 @@ def test_a_network_without_choices_goes_from_its_run_file_to_a_pick(
     assert (status, again["subnets"][0]["id"]) == (OK, row["id"])
     status, exported = answer("export", "--format", "onnx")
     [file] = exported["artifacts"]
-    assert status == OK and file["parity"] < 1e-4
+    assert status == OK and file["parity"] < 1e-4 and file["border_parity"] < 1e-4
     status, _ = answer("bench", file["id"], "--max-seconds", "0.5", "--runtime", "onnxruntime")
     assert status in (OK, 4)
 

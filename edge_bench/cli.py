@@ -96,9 +96,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _overview() -> argparse.ArgumentParser:
+    names = variants.names(COMMANDS)
+    wide = max(map(len, names)) + 2
     listed = "\n".join(
-        f"  {name.replace('_', ' '):14}{variants.summary(COMMANDS, name)}"
-        for name in variants.names(COMMANDS)
+        f"  {name.replace('_', ' '):{wide}}{variants.summary(COMMANDS, name)}" for name in names
     )
     parser = _Parser(
         prog="edge-bench",

@@ -39,6 +39,10 @@ class Home:
         return self.root / "picks"
 
     @property
+    def probes(self) -> Path:
+        return self.root / "probes"
+
+    @property
     def cache(self) -> Path:
         return self.root / "cache"
 

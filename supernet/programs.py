@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from edge_bench.files import atomic_path
 
@@ -17,6 +18,12 @@ def sparsity_of(network: nn.Module) -> float:
     weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     kept = sum(int(weight.count_nonzero()) for weight in weights)
     return 1 - kept / sum(weight.numel() for weight in weights)
+
+
+def exported(network: nn.Module, examples: tuple[Tensor, ...], free: Any) -> ExportedProgram:
+    """Return `network` as a program; as `save_program`."""
+    with torch.no_grad():
+        return torch.export.export(network, examples, dynamic_shapes=free)
 
 
 def save_program(network: nn.Module, examples: tuple[Tensor, ...], free: Any, path: Path) -> None:
@@ -31,8 +38,7 @@ def save_program(network: nn.Module, examples: tuple[Tensor, ...], free: Any, pa
     Raises:
         StoreError: the disk refused it.
     """
-    with torch.no_grad():
-        program = torch.export.export(network, examples, dynamic_shapes=free)
+    program = exported(network, examples, free)
     # Through memory: on a full disk torch ends the whole process.
     saved = io.BytesIO()
     torch.export.save(program, saved)

@@ -9,7 +9,8 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from edge_bench.data import open_images
 from edge_bench.files import Home, sha256_of
@@ -20,7 +21,7 @@ from supernet.images import JudgingImages, TrainingImages, training_images
 from supernet.models import ImageModel
 from supernet.network import folded, parameters_of
 from supernet.phases import Place
-from supernet.programs import save_program, sparsity_of
+from supernet.programs import exported, save_program, sparsity_of
 from supernet.ranks import Ranks
 from supernet.run import RunConfig, RunRecord, open_model
 from supernet.step import StepResult
@@ -141,10 +142,7 @@ class ImageClassification(Task):
         plain = self.trainee.plain(network, arch, self.images)
         deployed = folded(plain)
         path = folder / "program.pt2"
-        # Exported at batch 2: at 1, the batch dimension would silently be fixed.
-        example = torch.zeros(2, self.images.preprocessing.channels, arch.resolution, arch.resolution)
-        contiguous = deployed.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        save_program(contiguous, (example,), ({0: torch.export.Dim("batch")},), path)
+        save_program(*self._to_export(deployed, arch), path)
         metrics = []
         splits: tuple[Split, Split] = ("selection", "test")
         for split in splits:
@@ -159,6 +157,17 @@ class ImageClassification(Task):
             "preprocessing": replace(self.images.preprocessing, size=arch.resolution),
             "notes": {"calibration_images": len(self.images.split("train", arch.resolution)[1])},
         }
+
+    def program(self, network: nn.Module, arch: ArchConfig) -> ExportedProgram:
+        """Return `arch` as the program that `cut` saves."""
+        deployed = folded(self.trainee.plain(network, arch, self.images))
+        return exported(*self._to_export(deployed, arch))
+
+    def _to_export(self, deployed: nn.Module, arch: ArchConfig) -> tuple[nn.Module, tuple[Tensor], Any]:
+        # Exported at batch 2: at 1, the batch dimension would silently be fixed.
+        example = torch.zeros(2, self.images.preprocessing.channels, arch.resolution, arch.resolution)
+        contiguous = deployed.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        return contiguous, (example,), ({0: torch.export.Dim("batch")},)
 
     @property
     def _training(self) -> TrainingImages:

@@ -44,8 +44,8 @@ class Settings:
 
 SETTINGS = {
     "smoke": Settings(seeds=(0,), epochs=3, steps=40),
-    "cpu": Settings(seeds=tuple(range(10))),
-    "gpu": Settings(seeds=tuple(range(10))),
+    "cpu": Settings(seeds=tuple(range(30))),
+    "gpu": Settings(seeds=tuple(range(30))),
 }
 ARMS: dict[str, dict[str, Any]] = {
     "plain": {},

@@ -318,16 +318,25 @@ def test_random_weights_are_refused_before_anything_is_read(technique: str, run_
         checked(from_document(RunConfig, document))
 
 
-def test_mixout_is_not_used_beside_what_prunes() -> None:
-    for name in ("dpf", "gradual_pruning", "lottery_ticket", "one_shot_pruning"):
-        document = {
-            "name": "both",
-            "data": {"kind": "digits"},
-            "start": {"run": "other"},
-            "techniques": {"mixout": {}, name: {}},
-        }
-        with pytest.raises(ConfigError, match=f"mixout.*{name}.*cannot be used together.*not zero"):
-            checked(from_document(RunConfig, document))
+@pytest.mark.parametrize(
+    ("technique", "other", "reason"),
+    [
+        *(("mixout", name, "not zero") for name in ("dpf", "gradual_pruning", "one_shot_pruning")),
+        ("mixout", "lottery_ticket", "not zero"),
+        ("decay_to_start", "lottery_ticket", "its own ladder"),
+    ],
+)
+def test_what_cannot_be_used_together_is_told_with_the_reason(
+    technique: str, other: str, reason: str
+) -> None:
+    document = {
+        "name": "both",
+        "data": {"kind": "digits"},
+        "start": {"run": "other"},
+        "techniques": {technique: {}, other: {}},
+    }
+    with pytest.raises(ConfigError, match=f"{technique}.*{other}.*cannot be used together.*{reason}"):
+        checked(from_document(RunConfig, document))
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
@@ -27,6 +28,13 @@ class FromStart(Technique):
         "text_classification",
         "language_modelling",
         "translation",
+    )
+
+    excludes: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "lottery_ticket": "a ticket begins with weights of its own ladder, and not with those of [start]",
+            "network_deconvolution": "it changes the weights that a run begins with, for other inputs",
+        }
     )
 
     @property

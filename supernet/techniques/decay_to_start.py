@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,10 +26,6 @@ class DecayToStart(FromStart):
     gradient in a step (LayerDrop) stays. Ordinary decay pulls toward zero at the same time unless
     `training.weight_decay` is 0.
     """
-
-    excludes: ClassVar[Mapping[str, str]] = MappingProxyType(
-        {"lottery_ticket": "a ticket begins with weights of its own ladder, and not with those of [start]"}
-    )
 
     strength: float = 0.01
 

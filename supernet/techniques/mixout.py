@@ -36,7 +36,7 @@ class Mixout(FromStart):
     """
 
     excludes: ClassVar[Mapping[str, str]] = MappingProxyType(
-        dict.fromkeys(("dpf", "gradual_pruning", "lottery_ticket", "one_shot_pruning"), _UNSEEN)
+        {**FromStart.excludes, **dict.fromkeys(("dpf", "gradual_pruning", "one_shot_pruning"), _UNSEEN)}
     )
 
     rate: float = 0.7

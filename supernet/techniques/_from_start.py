@@ -32,7 +32,7 @@ class FromStart(Technique):
 
     excludes: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
-            "lottery_ticket": "a ticket begins with weights of its own ladder, and not with those of [start]",
+            "lottery_ticket": "a ticket begins with weights of its own ladder, not with those of [start]",
             "network_deconvolution": "it changes the weights that a run begins with, for other inputs",
         }
     )

@@ -40,7 +40,9 @@ class Settings:
 
 
 CART, ACROBOT, LANDER = "CartPole-v1", "Acrobot-v1", "LunarLander-v3"
-FULL = {CART: 8, ACROBOT: 8, LANDER: 20}
+FULL = {CART: 8, ACROBOT: 8, LANDER: 10}
+# Its simulation of bodies takes most of the time; no figure of its is held to a floor.
+SEEDS_OF_LANDER = 1
 SETTINGS = {
     "smoke": Settings(seeds=(0,), epochs={CART: 1}, frames=3200, episodes=5, rewind="5it", processes=1),
     "cpu": Settings(seeds=(0, 1, 2), epochs=FULL),
@@ -66,7 +68,8 @@ def main() -> int:
                 if not installed(environment):
                     absent.append(environment)
                     continue
-                asked = [pool.submit(returns, home, settings, environment, seed) for seed in settings.seeds]
+                chosen = settings.seeds[: SEEDS_OF_LANDER if environment == LANDER else None]
+                asked = [pool.submit(returns, home, settings, environment, seed) for seed in chosen]
                 seeds = [one.result() for one in asked]
                 figures[environment] = {"means": means(seeds), "seeds": seeds}
                 show(environment, figures[environment]["means"])

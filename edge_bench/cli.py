@@ -96,11 +96,13 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _overview() -> argparse.ArgumentParser:
-    names = variants.names(COMMANDS)
-    wide = max(map(len, names)) + 2
-    listed = "\n".join(
-        f"  {name.replace('_', ' '):{wide}}{variants.summary(COMMANDS, name)}" for name in names
-    )
+    # As people type it: analyse_early_phase.py is `analyse early-phase`.
+    typed = {
+        name.replace("_", " ", 1).replace("_", "-"): variants.summary(COMMANDS, name)
+        for name in variants.names(COMMANDS)
+    }
+    width = max(map(len, typed)) + 2
+    listed = "\n".join(f"  {name:{width}}{summary}" for name, summary in typed.items())
     parser = _Parser(
         prog="edge-bench",
         usage="edge-bench COMMAND [options]",

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from edge_bench.errors import ConfigError
 from edge_bench.files import Home
@@ -74,15 +75,10 @@ def climb(
     if unknown := [level for level in control_levels if not 1 <= level <= rounds]:
         raise ConfigError(f"controls are asked for at level {unknown[0]}; there are levels 1 to {rounds}")
     climbing = {name: control(name).own_ladder for name in controls}
-    if run.elastic:
-        raise ConfigError(
-            "a ticket is drawn from one network, but the run trains the elastic network of a [space]: its "
-            "weights are shared by subnets of many widths and kernels, and no one mask fits them all",
-            hint='name a [model], e.g. kind = "resnet", or go on from one of its subnets: [start]',
-        )
+    check_fixed(run)
 
     def trained(config: RunConfig, level: int, name: str) -> Rung:
-        rung = _trained(config, level, name, home=home, say=say, interactive=interactive)
+        rung = reach(config, level, name, home=home, say=say, interactive=interactive)
         beside = f", control {name}" if name else ""
         quality = f"{rung.metric} {value_text(rung.metric, rung.value)}"
         say(f"level {level} of {rounds}{beside}: {100 * rung.left:.1f} % left, {quality}")
@@ -90,7 +86,7 @@ def climb(
 
     dense = dense_of(run, ticket)
     if ticket.exclude and not (dense.folder(home) / SUMMARY_FILE).is_file():
-        _check_names(level_of(run, ticket, 1, "", dense=dense, below=dense), home)
+        _check_names(level_of(run, 1, "", dense=dense, below=dense), home)
     rungs = [trained(dense, 0, "")]
     asked = control_levels or range(1, rounds + 1)
     # Of the ticket, and of each control with a ladder of its own: the run one level below.
@@ -99,11 +95,21 @@ def climb(
         beside = below[""]
         wanted = [name for name, own in climbing.items() if level in asked or (own and level < max(asked))]
         for name in ("", *wanted):
-            config = level_of(run, ticket, level, name, dense=dense, below=below.get(name, beside))
+            config = level_of(run, level, name, dense=dense, below=below.get(name, beside))
             rungs.append(trained(config, level, name))
             if name in below:
                 below[name] = config
     return rungs
+
+
+def check_fixed(run: RunConfig) -> None:
+    """Raise a `ConfigError` where a run trains no one network that a ticket could be drawn from."""
+    if run.elastic:
+        raise ConfigError(
+            "a ticket is drawn from one network, but the run trains the elastic network of a [space]: its "
+            "weights are shared by subnets of many widths and kernels, and no one mask fits them all",
+            hint='name a [model], e.g. kind = "resnet", or go on from one of its subnets: [start]',
+        )
 
 
 def ticket_of(run: RunConfig) -> LotteryTicket:
@@ -125,21 +131,32 @@ def dense_of(run: RunConfig, ticket: LotteryTicket) -> RunConfig:
 
 
 def level_of(
-    run: RunConfig, ticket: LotteryTicket, level: int, name: str, *, dense: RunConfig, below: RunConfig
+    run: RunConfig,
+    level: int,
+    name: str,
+    *,
+    dense: RunConfig,
+    below: RunConfig,
+    label: str = "",
+    **changes: Any,
 ) -> RunConfig:
-    """Return the run of a level, or of the control `name` beside it."""
+    """Return the run of a level, or of the control `name` beside it; one that `changes` other options of
+    the ticket has a `label` to be called by.
+    """
     options = {
         **run.techniques.get(TECHNIQUE, {}),
         "level": level,
         "control": name,
         "dense": f"{dense.name}-{dense.digest}",
         "below": f"{below.name}-{below.digest}",
+        **changes,
     }
+    called = label or name
     training = control(name).training(run.training) if name else run.training
     return checked(
         replace(
             run,
-            name=f"{run.name}-level{level}" + (f"-{name}" if name else ""),
+            name=f"{run.name}-level{level}" + (f"-{called}" if called else ""),
             techniques={**run.techniques, TECHNIQUE: options},
             training=training,
         )
@@ -152,9 +169,10 @@ def _check_names(level: RunConfig, home: Home) -> None:
     task.begin(task.network(level.seed))
 
 
-def _trained(
+def reach(
     config: RunConfig, level: int, name: str, *, home: Home, say: Callable[[str], None], interactive: bool
 ) -> Rung:
+    """Train the run of a level, or go on with it, or find it finished."""
     folder = config.folder(home)
     if not (folder / SUMMARY_FILE).is_file():
         train(config, home=home, say=say, interactive=interactive)

@@ -25,10 +25,11 @@ from supernet.training_step import TrainingStep
 
 if TYPE_CHECKING:
     from supernet.models import Model
+    from supernet.pretraining import Pretraining
     from supernet.techniques import Technique
 
 SPACES, SCHEDULES, TECHNIQUES = "supernet.spaces", "supernet.schedules", "supernet.techniques"
-MODELS = "supernet.models"
+MODELS, PRETRAINING = "supernet.models", "supernet.pretraining"
 RUN_FILE, LOG_FILE, SUMMARY_FILE = "run.json", "log.jsonl", "summary.json"
 CHECKPOINT_FILE, TEACHER_FILE = "checkpoint.safetensors", "teacher.safetensors"
 KEPT_FILE = "kept-{step}.safetensors"
@@ -58,7 +59,8 @@ class Training:
     compute in bfloat16 unless `mixed_precision` is false; on the CPU never. `synchronise_batch_norm` takes
     batch statistics over all processes. `checkpoint_steps` of 0 saves at the end of each epoch only. `keep`
     names points of training ("20it", "3ep", "3ep20it") whose weights are kept as they were behind that
-    step, for others to begin from.
+    step, for others to begin from. `until` ends the run at such a point; its learning rates are those of
+    all `epochs`.
     """
 
     epochs: int = 20
@@ -84,6 +86,7 @@ class Training:
     truncate: bool = False
     tensorboard: bool = False
     keep: tuple[str, ...] = ()
+    until: str = ""
 
     def steps_per_epoch(self, examples: int) -> int:
         """Return how many steps an epoch of so many examples has."""
@@ -107,7 +110,8 @@ class Start:
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """A run file. `[space]`, `[data]`, `[schedule]`, `[model]` and `[tokenizer]` name a `kind` and hold
-    that kind's options; `[techniques.NAME]` holds those of a technique.
+    that kind's options; `[techniques.NAME]` holds those of a technique, and `[pretraining.NAME]` those of
+    what the training examples are changed to.
 
     A run on images trains a `[space]`: the schedule makes phases of `training.epochs`; `[[phases]]` take
     the place of both. Or it trains one network without choices, a `[model]`, or goes on from another run
@@ -126,6 +130,7 @@ class RunConfig:
     tokenizer: Mapping[str, Any] = field(default_factory=dict)
     techniques: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     start: Start | None = None
+    pretraining: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def task(self) -> str:
@@ -181,6 +186,15 @@ class RunConfig:
             for name, options in self.techniques.items()
         }
 
+    def open_pretraining(self) -> dict[str, Pretraining]:
+        """Return each `[pretraining.NAME]` by name, sorted; `ConfigError` names an unknown one."""
+        from supernet.pretraining import Pretraining
+
+        return {
+            name: _open(Pretraining, PRETRAINING, f"pretraining.{name}", {"kind": name, **options})
+            for name, options in sorted(self.pretraining.items())
+        }
+
     def open_schedule(self) -> Schedule:
         """Return the `[schedule]` variant; `ConfigError` names an unknown kind or option."""
         return _open(Schedule, SCHEDULES, "schedule", self.schedule)
@@ -204,6 +218,10 @@ class RunConfig:
         if self.techniques:
             chosen["techniques"] = {
                 name: _non_defaults(technique) for name, technique in self.open_techniques().items()
+            }
+        if self.pretraining:
+            chosen["pretraining"] = {
+                name: _non_defaults(kind) for name, kind in self.open_pretraining().items()
             }
         return chosen
 
@@ -293,6 +311,7 @@ def _check_tables(run: RunConfig) -> None:
                     f"[techniques.{name}] and [techniques.{other}] cannot be used together: {reason}",
                     hint="remove one of them",
                 )
+    _check_pretraining(run, task)
     if task != IMAGES and not run.model and not run.start:
         raise ConfigError(
             f"a run for {task.replace('_', ' ')} needs either a [model] to begin with or a [start] to go "
@@ -321,6 +340,19 @@ def _check_tables(run: RunConfig) -> None:
             run.open_tokenizer()
     elif run.tokenizer:
         raise ConfigError("[tokenizer] is given, but [start] brings that of the run it begins from")
+
+
+def _check_pretraining(run: RunConfig, task: str) -> None:
+    for name, kind in run.open_pretraining().items():
+        if task not in kind.tasks:
+            others = "; it is for " + " and ".join(one.replace("_", " ") for one in kind.tasks)
+            raise ConfigError(f"[pretraining.{name}] is not for {task.replace('_', ' ')}{others}")
+        if run.elastic:
+            raise ConfigError(
+                f"[pretraining.{name}] is given, but a [space] is trained: its examples have many sizes",
+                hint='name a [model], e.g. kind = "resnet"',
+            )
+        kind.check()
 
 
 def _model(name: str) -> type[Model]:
@@ -494,7 +526,7 @@ def _check_training(run: RunConfig) -> None:
             raise ConfigError(f"{key} is {share:g}; it must lie between 0 and 1")
     if not 0 <= table.average < 1:
         raise ConfigError(f"training.average is {table.average:g}; it must be at least 0 and below 1")
-    for point in table.keep:
+    for point in (*table.keep, *((table.until,) if table.until else ())):
         TrainingStep.parse(point, steps_per_epoch=1)
     for phase in phases:
         for name in phase.choices:

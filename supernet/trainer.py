@@ -162,7 +162,7 @@ class _Session:
         self.steps_per_epoch = config.training.steps_per_epoch(self.facts.examples)
         self.phases = config.planned
         self.orders: dict[int, np.ndarray[Any, np.dtype[np.int64]]] = {}
-        steps = self.steps_per_epoch * sum(phase.epochs for phase in self.phases)
+        steps = self._end()
         self.kept = self._points(config.training.keep, steps)
         if first >= steps:
             raise ConfigError(f"training is to begin at step {first}, but the run has {steps} steps")
@@ -189,7 +189,8 @@ class _Session:
                     checkpoint.save_weights(self.folder / KEPT_FILE.format(step=step + 1), self.network)
                 advance(step + 1, f"{place.phase.name}: loss {epoch.loss / epoch.steps:.3f}")
                 ends = (step + 1) % self.steps_per_epoch == 0
-                if ends or (training.checkpoint_steps and (step + 1) % training.checkpoint_steps == 0):
+                saves = training.checkpoint_steps and (step + 1) % training.checkpoint_steps == 0
+                if ends or saves or step + 1 == total:
                     # The log first: on resuming, lines behind the checkpoint are dropped again.
                     if ends:
                         self._log(step + 1, place, epoch)
@@ -197,6 +198,20 @@ class _Session:
                     self._save(step + 1, time.monotonic() - began, time.process_time() - began_core)
         if self.ranks.first:
             self._summarise()
+
+    def _end(self) -> int:
+        """Return the step that the run ends at."""
+        steps = self.steps_per_epoch * sum(phase.epochs for phase in self.phases)
+        until = self.config.training.until
+        if not until:
+            return steps
+        end = TrainingStep.parse(until, steps_per_epoch=self.steps_per_epoch)
+        if not 1 <= end.count <= steps:
+            last = TrainingStep(steps, self.steps_per_epoch)
+            raise ConfigError(
+                f"training.until is {end}, step {end.count}; it must be 1it to {last}, the end"
+            )
+        return end.count
 
     def _points(self, named: tuple[str, ...], steps: int) -> set[int]:
         """Return the steps whose weights are kept."""
@@ -366,7 +381,7 @@ class _Session:
         unit, examples = self.task.unit, self.progress.steps * self.batch
         summary = {
             "run": self.folder.name,
-            "epochs": sum(phase.epochs for phase in self.phases),
+            "epochs": self.progress.steps // self.steps_per_epoch,
             "steps": self.progress.steps,
             "unit": unit,
             unit: examples,

@@ -54,6 +54,7 @@ class Found:
         record = read_record(self._dense)
         per_epoch = record.config.training.steps_per_epoch(record.images)
         self.step = TrainingStep.parse(ticket.rewind, steps_per_epoch=per_epoch).count
+        self._early = TrainingStep.parse(ticket.early or ticket.rewind, steps_per_epoch=per_epoch).count
 
     @cached_property
     def mask(self) -> Mask:
@@ -73,9 +74,9 @@ class Found:
     @property
     def rewound(self) -> Weights:
         """The dense network at the step that is rewound to."""
-        if not self.step:
+        if not self._early:
             return self.initial
-        return checkpoint.read_weights(self._dense / KEPT_FILE.format(step=self.step))
+        return checkpoint.read_weights(self._dense / KEPT_FILE.format(step=self._early))
 
     @property
     def initial(self) -> Weights:

@@ -21,6 +21,7 @@ from supernet.images import JudgingImages, TrainingImages, training_images
 from supernet.models import ImageModel
 from supernet.network import folded, parameters_of
 from supernet.phases import Place
+from supernet.pretraining import drawing
 from supernet.programs import exported, save_program, sparsity_of
 from supernet.ranks import Ranks
 from supernet.run import RunConfig, RunRecord, open_model
@@ -67,6 +68,8 @@ class ImageClassification(Task):
             return Elastic(config.open_space().build(input_channels=channels, classes=classes))
 
         training = training_images(source, trainee(2).resolutions, config.training.augmentation)
+        for kind, generator in drawing(config.open_pretraining().values(), seed=config.seed):
+            training = replace(training, images=kind.images(training.images, generator))
         class_names = training.images.class_names
         if begun:
             begun.check_classes(class_names)

@@ -16,6 +16,7 @@ from edge_bench.records.subnet import Split
 from edge_bench.text.encoding import encoded, padded
 from edge_bench.text.examples import LabelledTexts
 from supernet.models import TextNetwork
+from supernet.pretraining import drawing
 from supernet.run import SMOOTHING
 from supernet.tasks import Rows
 from supernet.tasks._text import TextTask, by_length
@@ -39,6 +40,8 @@ class TextClassification(TextTask):
 
     def read(self) -> None:
         train = _labelled(self.source, "train")
+        for kind, generator in drawing(self.config.open_pretraining().values(), seed=self.config.seed):
+            train = kind.texts(train, generator)
         self.rows = encoded(self.tokenizer, train.texts, self.text)
         self.labels, self.skipped = train.labels, train.skipped
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import nn
 
 from edge_bench.errors import ConfigError
 from edge_bench.files import Home
 from supernet.controls import Beginning, Found, control
+from supernet.perturbations import Point, perturbation
 from supernet.sparsity import masked
 from supernet.techniques._sparse import SparseTechnique
 from supernet.training_step import TrainingStep
 
 if TYPE_CHECKING:
     from supernet.tasks import Task
+
+# What this generator of a run is for; part of its seed (3 is that of controls).
+_PERTURBATION = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +34,8 @@ class LotteryTicket(SparseTechnique):
 
     `level` counts the rounds of pruning behind a run, `dense` is the folder of the dense run, `below`
     that of the run whose weights are pruned, and `control` what is trained in place of the ticket.
+    `early` is the step of the dense run that weights are put back to where it is not `rewind`: a run that
+    was pre-trained has other steps than those it stands for. `perturbation` is done to them there.
     """
 
     rate: float = 0.2
@@ -37,11 +44,13 @@ class LotteryTicket(SparseTechnique):
     control: str = ""
     dense: str = ""
     below: str = ""
+    early: str = ""
+    perturbation: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self, network: nn.Module) -> None:
         super().check(network)
         self.check_options()
-        if not (self.level and self.dense and self.below):
+        if not (self.dense and self.below):
             raise ConfigError(
                 f"{self.table} is trained level by level, each from the one below",
                 hint="edge-bench tickets RUN.toml",
@@ -60,10 +69,21 @@ class LotteryTicket(SparseTechnique):
             begins = control(self.control).begin(found)
         else:
             begins = Beginning(mask=found.mask, weights=found.rewound, step=found.step)
-        masked.load_plain(network, begins.weights)
+        weights = begins.weights
+        if self.perturbation:
+            point = Point(
+                mask=begins.mask, rewound=weights, initial=found.initial, drawn_anew=found.drawn_anew
+            )
+            seed = (task.config.seed, _PERTURBATION, self.level)
+            weights = perturbation(self.perturbation).of(point, np.random.default_rng(seed))
+        masked.load_plain(network, weights)
         masked.take(network, begins.mask)
         return begins.step
 
     def facts(self, network: nn.Module) -> Mapping[str, Any]:
-        named = {"level": self.level, "rewind": self.rewind}
-        return {**named, **({"control": self.control} if self.control else {}), **super().facts(network)}
+        named: dict[str, Any] = {"level": self.level, "rewind": self.rewind}
+        if self.control:
+            named["control"] = self.control
+        if self.perturbation:
+            named["perturbation"] = dict(self.perturbation)
+        return {**named, **super().facts(network)}

@@ -29,7 +29,8 @@ def test_help_lists_every_command_with_its_summary(capsys: pytest.CaptureFixture
     assert cli.main([]) == errors.OK
     printed = capsys.readouterr().out
     for name in variants.names(cli.COMMANDS):
-        assert f"  {name.replace('_', ' ')}  " in printed
+        typed = name.replace("_", " ", 1).replace("_", "-")
+        assert f"  {typed}  " in printed
         assert variants.summary(cli.COMMANDS, name)[:40] in printed
 
 

@@ -293,8 +293,8 @@ def test_known_ladders_keep_their_names(config: RunConfig) -> None:
     data = {**config.data, "path": "/reviews"}
     run = dataclasses.replace(config, data=data)
     dense = dense_of(run, ticket)
-    first = level_of(run, ticket, 1, "", dense=dense, below=dense)
-    second = level_of(run, ticket, 2, "one_shot", dense=dense, below=first)
+    first = level_of(run, 1, "", dense=dense, below=dense)
+    second = level_of(run, 2, "one_shot", dense=dense, below=first)
     assert [f"{one.name}-{one.digest}" for one in (dense, first, second)] == [
         "text_classification-aa235a44",
         "text_classification-level1-877af692",
@@ -306,9 +306,7 @@ def test_options_that_change_nothing_rename_no_level(config: RunConfig) -> None:
     table = config.techniques["lottery_ticket"]
     said = dataclasses.replace(config, techniques={"lottery_ticket": {**table, "scope": "global"}})
     dense = dense_of(config, ticket_of(config))
-    names = {
-        level_of(one, ticket_of(one), 1, "", dense=dense, below=dense).digest for one in (config, said)
-    }
+    names = {level_of(one, 1, "", dense=dense, below=dense).digest for one in (config, said)}
     assert len(names) == 1
 
 
@@ -336,7 +334,7 @@ def test_a_level_by_itself_says_what_trains_it(config: RunConfig, home: Home) ->
         ladder.train(config, home=home, say=lambda line: None, interactive=False)
     assert "edge-bench tickets" in raised.value.hint
     dense = dense_of(config, ticket_of(config))
-    level = level_of(config, ticket_of(config), 1, "", dense=dense, below=dense)
+    level = level_of(config, 1, "", dense=dense, below=dense)
     (dense.folder(home)).mkdir(parents=True)
     with pytest.raises(Exception, match="holds no run.json"):
         ladder.train(level, home=home, say=lambda line: None, interactive=False)

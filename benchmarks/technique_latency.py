@@ -35,6 +35,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "dpf": {"refresh_steps": 4},
     "gradual_pruning": {"refresh_steps": 4},
     LOTTERY_TICKET: {"rewind": "2it", "rate": 0.9},
+    "mabn": {"simulated_batch": 128},
 }
 
 

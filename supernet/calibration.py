@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from supernet.plain import BatchNorm
+
 
 @torch.no_grad()
 def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
@@ -16,7 +18,8 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
     accuracy can drop to chance. One pass: each batch is normalised by its own statistics, and the
     moments of all are pooled by the law of total variance, so the mean and (population) variance are
     exact over all examples, where an average of batch variances would miss the variance of the
-    batch means. The network is left in evaluation mode.
+    batch means. A batch norm `about_zero` gets the mean square instead. The network is left in evaluation
+    mode.
 
     Args:
         network: a network of `nn.BatchNorm2d` layers.
@@ -52,8 +55,10 @@ class _Moments:
         assert norm.running_mean is not None and norm.running_var is not None
         values = inputs[0].numel() // inputs[0].shape[1]
         mean = norm.running_mean.double()
-        # Torch keeps the unbiased variance; the sum of squared deviations undoes that.
-        squares = norm.running_var.double() * (values - 1)
+        # Torch keeps the unbiased variance; the sum of squared deviations undoes that. A mean square has
+        # no such thing, and the mean is 0 throughout.
+        about_zero = isinstance(norm, BatchNorm) and norm.about_zero
+        squares = norm.running_var.double() * (values if about_zero else values - 1)
         total = self.examples + values
         shift = mean - self.mean
         self.squares = self.squares + squares + shift**2 * (self.examples * values / total)

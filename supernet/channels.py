@@ -21,21 +21,21 @@ from supernet.network import ElasticNetwork
 
 @dataclass(frozen=True)
 class Reorder:
-    """Entries of the parameter `name` along `dimension`, to be taken in `order`."""
+    """Entries of the parameter or buffer `name` along `dimension`, to be taken in `order`."""
 
     name: str
     dimension: int
     order: Tensor
 
 
+# What a norm holds along its channels: its parameters, and the averages that a technique may keep.
+_NORM = (("weight", 0), ("bias", 0), ("mean_square", 0), ("batches", 0), ("squares", 1), ("gradients", 1))
 # Within a block: what lies along the expanded channels, and along the hidden ones of squeeze-excite.
 _EXPANDED = (
     ("expand.weight", 0),
-    ("expand.norm.weight", 0),
-    ("expand.norm.bias", 0),
+    *((f"expand.norm.{name}", dimension) for name, dimension in _NORM),
     ("depthwise.weight", 0),
-    ("depthwise.norm.weight", 0),
-    ("depthwise.norm.bias", 0),
+    *((f"depthwise.norm.{name}", dimension) for name, dimension in _NORM),
     ("squeeze.reduce.weight", 1),
     ("squeeze.expand.weight", 0),
     ("squeeze.expand.bias", 0),
@@ -53,26 +53,29 @@ def importance_orders(network: ElasticNetwork, trained: SearchSpace) -> list[Reo
         trained: what was open so far (`phases.narrowed`). Channels stay within the widths that were
             choices there, so that those networks stay what they are.
     """
-    parameters = dict(network.named_parameters())
+    state = network.state_dict()
     width = trained.stem_width
     orders = []
     for offset, stage in zip(trained.offsets, trained.stages, strict=True):
         for source in range(offset, offset + max(stage.depths)):
             block = f"blocks.{source}"
             mids = [trained.mid_width(width, expand) for expand in stage.expands]
-            norms = parameters[f"{block}.project.weight"].abs().sum(dim=(0, 2, 3))
-            orders += _reorders(parameters, block, _EXPANDED, _within(norms, mids))
+            norms = state[f"{block}.project.weight"].abs().sum(dim=(0, 2, 3))
+            orders += _reorders(state, block, _EXPANDED, _within(norms, mids))
             if stage.squeeze_excite:
-                norms = parameters[f"{block}.squeeze.expand.weight"].abs().sum(dim=(0, 2, 3))
+                norms = state[f"{block}.squeeze.expand.weight"].abs().sum(dim=(0, 2, 3))
                 hidden = [squeezed_width(mid) for mid in mids]
-                orders += _reorders(parameters, block, _HIDDEN, _within(norms, hidden))
+                orders += _reorders(state, block, _HIDDEN, _within(norms, hidden))
             width = stage.width
     return orders
 
 
 @torch.no_grad()
 def reorder(orders: Iterable[Reorder], tensors: Mapping[str, Tensor]) -> None:
-    """Put `tensors`, by parameter name, in their new order in place; missing names are passed over."""
+    """Put `tensors`, by their names in the state dict, in their new order in place.
+
+    Missing names are passed over.
+    """
     for one in orders:
         if one.name in tensors:
             tensor = tensors[one.name]
@@ -80,10 +83,10 @@ def reorder(orders: Iterable[Reorder], tensors: Mapping[str, Tensor]) -> None:
 
 
 def _reorders(
-    parameters: Mapping[str, Tensor], block: str, places: Iterable[tuple[str, int]], order: Tensor
+    state: Mapping[str, Tensor], block: str, places: Iterable[tuple[str, int]], order: Tensor
 ) -> list[Reorder]:
     named = ((f"{block}.{name}", dimension) for name, dimension in places)
-    return [Reorder(name, dimension, order) for name, dimension in named if name in parameters]
+    return [Reorder(name, dimension, order) for name, dimension in named if name in state]
 
 
 def _within(norms: Tensor, ends: list[int]) -> Tensor:

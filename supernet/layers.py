@@ -18,25 +18,29 @@ from torch import Tensor, nn
 from edge_bench.records.operators import squeezed_width
 from supernet import plain
 from supernet.convolution import depthwise, pointwise
-from supernet.plain import BATCH_NORM_EPS, activation
+from supernet.moving_average_norm import MovingAverageNorm, centred
+from supernet.plain import BATCH_NORM_EPS, activation, scaled_by_mean_square
 from supernet.ranks import synchronised_batch_norm
 
 
 class ElasticNorm(nn.Module):
     """Batch norm over the first channels of x [n, c, h, w], always by the statistics of the batch.
 
-    Where it is `synchronised`, the batch is that of all processes that train together.
+    Where it is `synchronised`, the batch is that of all processes that train together. One `about_zero`
+    takes no mean away, as `plain.BatchNorm`.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.synchronised = False
+        self.synchronised = self.about_zero = False
         self.weight = nn.Parameter(torch.ones(width))
         self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor) -> Tensor:
         width = x.shape[1]
         weight, bias = self.weight[:width], self.bias[:width]
+        if self.about_zero:
+            return scaled_by_mean_square(x, x.square().mean((0, 2, 3)), weight, bias, BATCH_NORM_EPS)
         if self.synchronised:
             return synchronised_batch_norm(x, weight, bias, BATCH_NORM_EPS)
         return F.batch_norm(x, None, None, weight, bias, training=True, eps=BATCH_NORM_EPS)
@@ -45,19 +49,22 @@ class ElasticNorm(nn.Module):
 class ElasticConv(nn.Module):
     """A convolution without bias, batch norm and an activation; any prefix of its channels.
 
-    Input channels follow from the input; `outputs` chooses the first output channels.
+    Input channels follow from the input; `outputs` chooses the first output channels. Where it is
+    `centred`, the mean of a filter's weights is taken from them, over the inputs in use.
     """
+
+    norm: ElasticNorm | MovingAverageNorm
 
     def __init__(self, inputs: int, outputs: int, *, kernel: int, stride: int, act: str | None) -> None:
         super().__init__()
-        self.stride, self.act = stride, act
+        self.stride, self.act, self.centred = stride, act, False
         self.weight = nn.Parameter(_he_normal(outputs, inputs, kernel, fan=outputs * kernel**2))
         self.norm = ElasticNorm(outputs)
         self.activation = activation(act)
 
     def forward(self, x: Tensor, outputs: int) -> Tensor:
         """Return [n, outputs, h / stride, w / stride] of x [n, inputs, h, w], prefixes of its channels."""
-        weight = self.weight[:outputs, : x.shape[1]]
+        weight = self._filters(x.shape[1], outputs)
         if weight.shape[-1] == 1 and self.stride == 1:
             x = pointwise(x, weight)
         else:
@@ -67,9 +74,12 @@ class ElasticConv(nn.Module):
 
     def plain(self, inputs: int, outputs: int) -> nn.Sequential:
         """Return the plain layers of a prefix of the channels."""
-        scale, shift = self.norm.weight[:outputs], self.norm.bias[:outputs]
+        weight = self._filters(inputs, outputs)
+        return _conv_norm(weight, self.norm, stride=self.stride, groups=1, act=self.act)
+
+    def _filters(self, inputs: int, outputs: int) -> Tensor:
         weight = self.weight[:outputs, :inputs]
-        return plain.conv_norm(weight, scale, shift, stride=self.stride, groups=1, act=self.act)
+        return centred(weight) if self.centred else weight
 
 
 class ElasticDepthwise(nn.Module):
@@ -96,9 +106,8 @@ class ElasticDepthwise(nn.Module):
 
     def plain(self, width: int, kernel: int) -> nn.Sequential:
         """Return the plain layers of the first `width` channels with `kernel`."""
-        scale, shift = self.norm.weight[:width], self.norm.bias[:width]
         weight = self._kernel(width, kernel)
-        return plain.conv_norm(weight, scale, shift, stride=self.stride, groups=width, act=self.act)
+        return _conv_norm(weight, self.norm, stride=self.stride, groups=width, act=self.act)
 
     def _kernel(self, width: int, kernel: int) -> Tensor:
         weight = self.weight[:width]
@@ -143,6 +152,17 @@ class ElasticSqueezeExcite(nn.Module):
             plain.conv(self.reduce.weight[:hidden, :width], self.reduce.bias[:hidden]),
             plain.conv(self.expand.weight[:width, :hidden], self.expand.bias[:width]),
         )
+
+
+def _conv_norm(
+    weight: Tensor, norm: nn.Module, *, stride: int, groups: int, act: str | None
+) -> nn.Sequential:
+    """Return the plain layers of a weight [outputs, inputs / groups, k, k] and the norm behind it."""
+    assert isinstance(norm, ElasticNorm)
+    scale, shift = norm.weight[: len(weight)], norm.bias[: len(weight)]
+    return plain.conv_norm(
+        weight, scale, shift, stride=stride, groups=groups, act=act, about_zero=norm.about_zero
+    )
 
 
 def _he_normal(outputs: int, inputs: int, kernel: int, *, fan: int) -> Tensor:

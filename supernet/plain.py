@@ -27,14 +27,32 @@ class BatchNorm(nn.BatchNorm2d):
     """Batch norm that can be trained; where it is `synchronised`, over the batch of all processes.
 
     Its running statistics are not what a subnet is judged with: `calibration.recalibrate` estimates those.
+    One `about_zero` takes no mean away: its `running_mean` stays 0, and its variance is the mean square.
     """
 
     synchronised = False
+    about_zero = False
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.training and self.about_zero:
+            return self._by_mean_square(x)
         if self.training and self.synchronised:
             return synchronised_batch_norm(x, self.weight, self.bias, self.eps)
         return super().forward(x)
+
+    def _by_mean_square(self, x: Tensor) -> Tensor:
+        square = x.square().mean((0, 2, 3))
+        assert self.running_var is not None and self.num_batches_tracked is not None
+        assert self.momentum is not None
+        self.running_var.lerp_(square.detach(), self.momentum)
+        self.num_batches_tracked.add_(1)
+        return scaled_by_mean_square(x, square, self.weight, self.bias, self.eps)
+
+
+def scaled_by_mean_square(x: Tensor, square: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """Return x [n, c, h, w] over the root of its mean square [c], scaled and shifted channel by channel."""
+    scale = weight * (square + eps).rsqrt()
+    return x * scale[:, None, None] + bias[:, None, None]
 
 
 class SqueezeExcite(nn.Module):
@@ -115,7 +133,14 @@ def conv_norm_drawn(
 
 
 def conv_norm(
-    weight: Tensor, scale: Tensor, shift: Tensor, *, stride: int, groups: int, act: str | None
+    weight: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    *,
+    stride: int,
+    groups: int,
+    act: str | None,
+    about_zero: bool = False,
 ) -> nn.Sequential:
     """Return a convolution, batch norm whose statistics are still to be estimated, and an activation.
 
@@ -126,12 +151,13 @@ def conv_norm(
         stride: of the convolution, which is padded by k // 2.
         groups: of the convolution.
         act: the activation's name; None for none.
+        about_zero: whether the batch norm takes no mean away.
     """
     layers = skeleton(_conv_norm_prototype(weight.shape[-1], stride, act))
     conv, norm = layers._modules["conv"], layers._modules["norm"]
     assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
     _fill(conv, weight, None, groups)
-    vars(norm)["num_features"] = len(scale)
+    vars(norm).update(num_features=len(scale), about_zero=about_zero)
     norm._parameters.update(weight=_copied(scale), bias=_copied(shift))
     norm._buffers.update(
         running_mean=torch.zeros_like(scale),

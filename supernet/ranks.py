@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -101,7 +101,8 @@ class GradientExchange:
         self.network = network
         self.reducer = None
         if ranks.count > 1:
-            self.reducer = DistributedDataParallel(_EmptyPass(network))
+            # Buffers that differ between processes are for those to agree on that put them there.
+            self.reducer = DistributedDataParallel(_EmptyPass(network), broadcast_buffers=False)
 
     def average(self) -> None:
         """Replace every gradient by its mean over the processes."""
@@ -125,6 +126,31 @@ class _EmptyPass(nn.Module):
     def forward(self) -> Tensor:
         firsts = [parameter.reshape(-1)[0] for parameter in self.network.parameters()]
         return 0 * torch.stack(firsts).sum()
+
+
+def rank_count() -> int:
+    """Return how many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+@torch.no_grad()
+def mean_over_ranks(x: Tensor) -> Tensor:
+    """Return the mean of a tensor over all processes; no gradient passes, and alone it is `x` itself."""
+    if rank_count() == 1:
+        return x
+    total = x.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total)
+    return total / rank_count()
+
+
+@torch.no_grad()
+def average_over_ranks(tensors: Sequence[Tensor]) -> None:
+    """Put each tensor to its mean over all processes, in place."""
+    if not tensors or rank_count() == 1:
+        return
+    flat = mean_over_ranks(torch.cat([tensor.flatten() for tensor in tensors]))
+    for tensor, mean in zip(tensors, torch.split(flat, [one.numel() for one in tensors]), strict=True):
+        tensor.copy_(mean.view_as(tensor))
 
 
 def synchronised_batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:

@@ -46,25 +46,28 @@ V = TypeVar("V")
 class Training:
     """The `[training]` table.
 
-    `batch_size` is the sum over all processes. `warmup` is the share of a learning-rate curve's steps in
-    which the rate rises from zero; from there it falls to zero along a cosine, or stays where `decay` is
-    "none". `weight_decay` spares biases and batch norms. `random_subnets` are drawn for each step beside
-    the largest and the smallest; `distillation` is the weight of the teacher's answer, against that of the
-    labels, in what the others learn. `average` is the decay of the moving average of the weights, which is
-    what is judged and cut (0: the weights themselves). RMSprop smooths squared gradients by 0.99. `threads`
-    of 0 means every core this process may use. An epoch goes through all examples unless `epoch_steps`
-    gives it a number of steps. Gradients are scaled down to a norm of `clip_norm` (0: never).
-    `label_smoothing` is the task's own where it is not given: 0.1, and 0 for a language model. `truncate`
-    cuts off texts that are longer than the network's sequence, which is an error else. On CUDA, layers
-    compute in bfloat16 unless `mixed_precision` is false; on the CPU never. `synchronise_batch_norm` takes
-    batch statistics over all processes. `checkpoint_steps` of 0 saves at the end of each epoch only. `keep`
-    names points of training ("20it", "3ep", "3ep20it") whose weights are kept as they were behind that
-    step, for others to begin from. `until` ends the run at such a point; its learning rates are those of
-    all `epochs`.
+    `batch_size` is the sum over all processes. Each goes through its part in micro-batches of at most
+    `micro_batch_size` images (0: at once) and sums their gradients: what a step takes of memory follows
+    from them, and batch norms have the statistics of one at a time. `warmup` is the share of a
+    learning-rate curve's steps in which the rate rises from zero; from there it falls to zero along a
+    cosine, or stays where `decay` is "none". `weight_decay` spares biases and batch norms.
+    `random_subnets` are drawn for each step beside the largest and the smallest; `distillation` is the
+    weight of the teacher's answer, against that of the labels, in what the others learn. `average` is the
+    decay of the moving average of the weights, which is what is judged and cut (0: the weights
+    themselves). RMSprop smooths squared gradients by 0.99. `threads` of 0 means every core this process
+    may use. An epoch goes through all examples unless `epoch_steps` gives it a number of steps. Gradients
+    are scaled down to a norm of `clip_norm` (0: never). `label_smoothing` is the task's own where it is
+    not given: 0.1, and 0 for a language model. `truncate` cuts off texts that are longer than the
+    network's sequence, which is an error else. On CUDA, layers compute in bfloat16 unless
+    `mixed_precision` is false; on the CPU never. `synchronise_batch_norm` takes batch statistics over all
+    processes. `checkpoint_steps` of 0 saves at the end of each epoch only. `keep` names points of
+    training ("20it", "3ep", "3ep20it") whose weights are kept as they were behind that step, for others
+    to begin from. `until` ends the run at such a point; its learning rates are those of all `epochs`.
     """
 
     epochs: int = 20
     batch_size: int = 32
+    micro_batch_size: int = 0
     optimizer: Literal["adamw", "sgd", "rmsprop"] = "adamw"
     learning_rate: float = 4e-3
     momentum: float = 0.9
@@ -178,13 +181,16 @@ class RunConfig:
         return open_vocabulary(self.tokenizer)
 
     def open_techniques(self) -> dict[str, Technique]:
-        """Return each `[techniques.NAME]`; `ConfigError` names an unknown one or option."""
+        """Return each `[techniques.NAME]`, in the order they begin; `ConfigError` names an unknown one or
+        option.
+        """
         from supernet.techniques import Technique
 
-        return {
+        opened = {
             name: _open(Technique, TECHNIQUES, f"techniques.{name}", {"kind": name, **options})
             for name, options in self.techniques.items()
         }
+        return dict(sorted(opened.items(), key=lambda one: not one[1].replaces_layers))
 
     def open_pretraining(self) -> dict[str, Pretraining]:
         """Return each `[pretraining.NAME]` by name, sorted; `ConfigError` names an unknown one."""
@@ -312,6 +318,11 @@ def _check_tables(run: RunConfig) -> None:
                     hint="remove one of them",
                 )
     _check_pretraining(run, task)
+    if task != IMAGES and run.training.micro_batch_size:
+        raise ConfigError(
+            f"training.micro_batch_size is for images, and the data is for {task.replace('_', ' ')}",
+            hint="lower training.batch_size to take less memory",
+        )
     if task != IMAGES and not run.model and not run.start:
         raise ConfigError(
             f"a run for {task.replace('_', ' ')} needs either a [model] to begin with or a [start] to go "
@@ -493,6 +504,7 @@ def _check_training(run: RunConfig) -> None:
     for key, value, least in (
         ("training.epochs", table.epochs, 1),
         ("training.batch_size", table.batch_size, 2),
+        ("training.micro_batch_size", table.micro_batch_size, 0),
         ("training.random_subnets", table.random_subnets, 0),
         ("training.threads", table.threads, 0),
         ("training.checkpoint_steps", table.checkpoint_steps, 0),

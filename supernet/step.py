@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,12 +58,15 @@ def gather_label_gradients(
     Arguments as in `gather_gradients`.
     """
     half = training.mixed_precision and inputs.device.type == "cuda"
-    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=half):
-        logits = network(inputs)
-        loss = label_loss(logits, labels, smoothing=_smoothing(training))
-    loss.backward()  # type: ignore[no-untyped-call]
-    right = (logits.detach().argmax(1) == labels).sum()
-    return StepResult(losses=(loss.item(),), right=int(right), answers=len(labels))
+    total, right = torch.zeros(2, device=inputs.device)
+    for images, classes, share in _micro_batches(inputs, labels, training.micro_batch_size):
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=half):
+            logits = network(images)
+            loss = share * label_loss(logits, classes, smoothing=_smoothing(training))
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.detach()
+        right += (logits.detach().argmax(1) == classes).sum()
+    return StepResult(losses=(total.item(),), right=int(right), answers=len(labels))
 
 
 def gather_gradients(
@@ -91,34 +94,42 @@ def gather_gradients(
     label_weight = 1 - teacher_weight if phase.label_weight is None else phase.label_weight
     half = training.mixed_precision and inputs.device.type == "cuda"
     smoothing = _smoothing(training)
-    losses: list[Tensor] = []
+    losses = torch.zeros(len(archs), device=inputs.device)
     right = torch.zeros((), device=inputs.device)
-    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=half):
-        teacher = None
-        if frozen is not None:
-            with torch.no_grad():
-                teacher = frozen(inputs)
-        for arch in archs:
-            network.use(arch)
-            logits = network(inputs)
-            if teacher is None:
-                loss = label_loss(logits, labels, smoothing=smoothing)
-                teacher = logits.detach()
-            else:
-                loss = student_loss(
-                    logits,
-                    labels,
-                    teacher,
-                    teacher_weight=teacher_weight,
-                    label_weight=label_weight,
-                    smoothing=smoothing,
-                )
-            if not losses:
-                right = (logits.detach().argmax(1) == labels).sum()
-            # The mean over networks, so that the learning rate means the same for any number of them.
-            (loss / len(archs)).backward()  # type: ignore[no-untyped-call]
-            losses.append(loss.detach())
-    return StepResult(losses=tuple(torch.stack(losses).tolist()), right=int(right), answers=len(labels))
+    for images, classes, share in _micro_batches(inputs, labels, training.micro_batch_size):
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=half):
+            teacher = None
+            if frozen is not None:
+                with torch.no_grad():
+                    teacher = frozen(images)
+            for number, arch in enumerate(archs):
+                network.use(arch)
+                logits = network(images)
+                if teacher is None:
+                    loss = label_loss(logits, classes, smoothing=smoothing)
+                    teacher = logits.detach()
+                else:
+                    loss = student_loss(
+                        logits,
+                        classes,
+                        teacher,
+                        teacher_weight=teacher_weight,
+                        label_weight=label_weight,
+                        smoothing=smoothing,
+                    )
+                if number == 0:
+                    right += (logits.detach().argmax(1) == classes).sum()
+                # The mean over networks, so that the learning rate means the same for any number of them.
+                (share * loss / len(archs)).backward()  # type: ignore[no-untyped-call]
+                losses[number] += share * loss.detach()
+    return StepResult(losses=tuple(losses.tolist()), right=int(right), answers=len(labels))
+
+
+def _micro_batches(inputs: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor, float]]:
+    """Yield a batch in parts of nearly one length, at most `size` (0: all of it), each with its share."""
+    count = -(-len(labels) // size) if size else 1
+    for images, classes in zip(inputs.tensor_split(count), labels.tensor_split(count), strict=True):
+        yield images, classes, len(classes) / len(labels)
 
 
 def _smoothing(training: Training) -> float:

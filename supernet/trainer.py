@@ -232,7 +232,7 @@ class _Session:
                 assert isinstance(self.network, ElasticNetwork)
                 before = narrowed(self.network.space, self.phases[number - 1])
                 orders = importance_orders(self.network, before)
-                sorted_alike: list[Mapping[str, Tensor]] = [dict(self.network.named_parameters())]
+                sorted_alike: list[Mapping[str, Tensor]] = [self.network.state_dict()]
                 sorted_alike += states_by_name(self.network, self.optimizer)
                 sorted_alike += [self.average.tensors] if self.average else []
                 for tensors in sorted_alike:

@@ -22,8 +22,10 @@ class Technique:
     """A way to train. A variant's fields are the options of its table; hooks do nothing unless overridden.
 
     `tasks` are those it can be used in. `excludes` names techniques that cannot be used beside it, each
-    with the reason; one of the two says so. Whatever it does to a network while that trains must be gone
-    from what is cut out of it: no random operator, mask or buffer of a technique reaches a file.
+    with the reason; one of the two says so. One that `replaces_layers` begins before those that put
+    something around the weights of layers, and finishes behind them. Whatever a technique does to a network
+    while that trains must be gone from what is cut out of it: no random operator, mask or buffer of it
+    reaches a file.
 
     A technique keeps nothing in itself: what it knows beside the step stands in the network's state dict.
     So a run that was interrupted ends as an undisturbed one, and a finished run's network is made again
@@ -32,6 +34,7 @@ class Technique:
 
     tasks: ClassVar[tuple[str, ...]] = ()
     excludes: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    replaces_layers: ClassVar[bool] = False
 
     def check_run(self, run: RunConfig) -> None:
         """Raise a `ConfigError` where it does not fit the run file; no data is read yet."""

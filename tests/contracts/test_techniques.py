@@ -30,6 +30,7 @@ from supernet.trained import TrainedRun
 from supernet.trainer import train
 
 PERCEPTRON = {"kind": "mlp", "resolution": 8, "hidden": [24, 16]}
+ROW = {"kind": "convnet", "resolution": 8, "widths": [4, 8, 8], "strides": [1, 2, 1]}
 RESIDUAL = {"kind": "resnet", "resolution": 8, "depth": 8, "width": 4}
 
 
@@ -54,6 +55,9 @@ TRIALS = {
     "gradual_pruning": Trial(options={"sparsity": 0.5, "refresh_steps": 2}),
     "layer_drop": Trial(options={"rate": 0.3}, task="text_classification"),
     "lottery_ticket": Trial(options={"rate": 0.5, "rewind": "2it"}),
+    # Not a residual network: the biases of both branches get one gradient and stay equal where no mean is
+    # taken away, and a file holds equal constants once.
+    "mabn": Trial(options={"simulated_batch": 128, "warmup_steps": 3}, model=ROW),
     "mixout": Trial(options={"rate": 0.5}, goes_on=True),
     "one_shot_pruning": Trial(options={"sparsity": 0.5, "at": 0.5}),
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -68,6 +69,69 @@ def test_two_processes_train_a_network_without_choices_as_one_does(tmp_path: Pat
     learned = [name for name in one if name.startswith("weights.") and ".running_" not in name]
     apart = {name: _distance(one[name], two[name]) for name in learned if "batches_tracked" not in name}
     assert max(apart.values()) < 1e-5
+
+
+@pytest.mark.slow
+def test_two_processes_keep_the_moving_averages_of_one(tmp_path: Path) -> None:
+    path = tmp_path / "mabn.toml"
+    path.write_text(
+        'name = "mabn"\n[model]\nkind = "convnet"\nresolution = 8\nwidths = [4, 6]\nstrides = [1, 2]\n'
+        "[techniques.mabn]\nsimulated_batch = 16\nwarmup_steps = 3\nrenorm_warmup_steps = 6\n"
+        '[data]\nkind = "digits"\n[training]\nepochs = 1\nepoch_steps = 20\nthreads = 1\ndevice = "cpu"\n',
+        encoding="utf-8",
+    )
+    changes = (*CHANGES[:-1], "training.learning_rate=0.01", "training.batch_size=4")
+    alone = _ended(_start(path, tmp_path / "alone", changes, processes=1))
+    shared = _ended(_start(path, tmp_path / "shared", changes, processes=2))
+    one, two = (load_file(Path(told["folder"]) / CHECKPOINT_FILE) for told in (alone, shared))
+    assert one.keys() == two.keys() and [name for name in one if name.endswith(".mean_square")]
+    # A process' own loss is the mean over half as many images, and so are the moments of its gradients.
+    for name in (name for name in one if name.endswith(".gradients")):
+        assert _distance(one[name], two[name] / 2) < 1e-5
+    learned = [name for name in one if name.startswith("weights") and not name.endswith(".gradients")]
+    assert max(_distance(one[name], two[name]) for name in learned) < 1e-5
+
+
+def test_moving_averages_of_each_process_own_batches_are_alike_behind_a_step(tmp_path: Path) -> None:
+    script = tmp_path / "one_of_two.py"
+    script.write_text(APART, encoding="utf-8")
+    begun = [
+        subprocess.Popen([sys.executable, script, str(tmp_path), str(rank)], stderr=subprocess.PIPE)
+        for rank in range(2)
+    ]
+    for process in begun:
+        _, told = process.communicate(timeout=120)
+        assert process.returncode == 0, told
+    one, two = (load_file(tmp_path / f"{rank}.safetensors") for rank in range(2))
+    assert [name for name in one if not torch.equal(one[name], two[name])] == ["own"]
+    mean = (one["own"] + two["own"]) / 2
+    assert torch.allclose(one["squares"][0], mean, atol=1e-6) and _distance(one["own"], two["own"]) > 0.1
+    assert one["batches"].eq(1).all()
+
+
+APART = """
+import sys
+import torch
+import torch.distributed as dist
+from safetensors.torch import save_file
+from torch import nn
+from supernet.plain import conv_norm_drawn
+from supernet.techniques.mabn import Mabn
+
+folder, rank = sys.argv[1], int(sys.argv[2])
+dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+torch.manual_seed(0)
+network = nn.Sequential(conv_norm_drawn(3, 4, kernel=3))
+technique = Mabn()
+technique.begin(network)
+torch.manual_seed(rank)
+network(torch.randn(2, 3, 5, 5)).square().sum().backward()
+norm = network[0].norm
+own = norm.squares[0].clone()
+technique.after_step(network, 0, 1)
+save_file({**norm.state_dict(), "own": own}, f"{folder}/{rank}.safetensors")
+dist.destroy_process_group()
+"""
 
 
 @pytest.mark.slow

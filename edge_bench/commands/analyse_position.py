@@ -16,12 +16,12 @@ from edge_bench.documents import to_document
 from edge_bench.errors import ConfigError, did_you_mean
 from edge_bench.files import runs_called, write_text
 from edge_bench.records import Subnet
+from edge_bench.runs import POSITION
 
 if TYPE_CHECKING:
+    from edge_bench.records.position import PositionFindings
     from supernet.probes import Subject
-    from supernet.probes.position import PositionFindings
 
-FOLDER = "position"
 # Run names may have 64 characters.
 _NAME, _CONTROL = 47, "without-padding"
 
@@ -78,7 +78,8 @@ class AnalysePosition(Command):
 
     def run(self, options: argparse.Namespace, context: Context) -> Outcome:
         from edge_bench.commands._position_plot import position_svg
-        from supernet.probes.position import TARGETS, Position, targets
+        from edge_bench.records.position import TARGETS, targets
+        from supernet.probes.position import Position
         from supernet.progress import shown
 
         if options.plot and options.plot.suffix.lower() != ".svg":
@@ -102,7 +103,7 @@ class AnalysePosition(Command):
                 interactive=context.interactive and not context.quiet,
             ) as advance:
                 found.append(probe.measure(subject, report=advance))
-        folder = context.home.probes / FOLDER
+        folder = context.home.probes / POSITION
         files = [folder / f"{one.network}.json" for one in found]
         for one, file in zip(found, files, strict=True):
             write_text(file, json.dumps(to_document(one), indent=1, allow_nan=False) + "\n")

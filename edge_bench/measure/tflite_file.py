@@ -448,7 +448,7 @@ def _kind(code: _Table) -> str:
 
 def _number(code: _Table) -> int:
     # Writers of before 2020 know only the older, one-byte field.
-    return max(code.get("code", 0), code.get("old_code", 0))
+    return max(int(code.get("code", 0)), int(code.get("old_code", 0)))
 
 
 def _length(buffer: _Table, reader: _Reader) -> int:

@@ -22,6 +22,7 @@ from edge_bench.records.position import PositionFindings
 
 RUN_FILE, LOG_FILE, SUMMARY_FILE, JUDGED_FILE = "run.json", "log.jsonl", "summary.json", "judged.jsonl"
 POSITION = "position"
+WITHOUT_PADDING = "-without-padding"
 # A run's name has at most 64 characters, its digest 8, an architecture's key 12.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LEARNED = "training_"
@@ -125,6 +126,11 @@ class Run:
         training = {key: value for key, value in config.get("training", {}).items() if key != "keep"}
         kept = {name: told for name, told in self.techniques.items() if name not in self.pruned}
         return digest({**config, "training": training, "techniques": kept})
+
+
+def name_without_padding(name: str) -> str:
+    """Return the name of a run's control without padding; at most 64 characters, as all names."""
+    return f"{name[: 63 - len(WITHOUT_PADDING)]}{WITHOUT_PADDING}"
 
 
 def run_names(home: Home) -> list[str]:

@@ -33,12 +33,10 @@ from edge_bench.files import Home
 from edge_bench.records import ArchConfig, Metric, SearchSpace, Subnet, TransformerSpace
 from edge_bench.records.position import PositionFindings
 from edge_bench.records.quality import higher_is_better, metric_word, value_text
-from edge_bench.runs import Run, read_positions, run_names
+from edge_bench.runs import Run, name_without_padding, read_positions, run_names
 
 REFRESH_SECONDS = 5
 PLAIN = {"displayModeBar": False}
-# A run of that name is trained beside another one by `analyse position --without-padding`.
-_WITHOUT_PADDING = "-without-padding"
 _DAMAGE_TOLD = 3
 
 
@@ -248,7 +246,7 @@ def _networks(home: Home, run: Run) -> list[tuple[ArchConfig, Metric]]:
 
 def _belongs(found: PositionFindings, run: Run, names: list[str]) -> bool:
     """Say whether what was found is of the run's networks, or of its control without padding."""
-    control = f"{run.name[:47]}{_WITHOUT_PADDING}"
+    control = name_without_padding(run.name)
     folders = [run.folder, *(name for name in names if name.rpartition("-")[0] == control)]
     return any(found.network.startswith(f"{folder}-") for folder in folders)
 

@@ -189,7 +189,7 @@ def _files(files: Sequence[Artifact], home: Home) -> None:
                 "name": one.name,
                 "kind": kind_of(one.format, one.precision) + (" of steps" if one.step_of else ""),
                 "encoding": one.encoding,
-                **{metric.split: _quality(metric) for metric in one.metrics},
+                **_qualities(one.metrics),
                 "size_kb": one.size_bytes / 1e3,
                 "difference": parity.max_abs_error if parity else None,
                 "allowed": parity.tolerance if parity else None,
@@ -309,8 +309,9 @@ def _operators(path: str, changed: int) -> tuple[FileOperator, ...]:
     return operators_in(Path(path))
 
 
-def _quality(metric: Metric) -> str:
-    return f"{metric_word(metric.name)} {value_text(metric.name, metric.value)}"
+def _qualities(metrics: Sequence[Metric]) -> dict[str, str]:
+    """Return what was reached on each split, by its name."""
+    return {str(one.split): f"{metric_word(one.name)} {value_text(one.name, one.value)}" for one in metrics}
 
 
 def _date(created: str) -> str:

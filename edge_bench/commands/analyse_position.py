@@ -16,14 +16,11 @@ from edge_bench.documents import to_document
 from edge_bench.errors import ConfigError, did_you_mean
 from edge_bench.files import runs_called, write_text
 from edge_bench.records import Subnet
-from edge_bench.runs import POSITION
+from edge_bench.runs import POSITION, name_without_padding
 
 if TYPE_CHECKING:
     from edge_bench.records.position import PositionFindings
     from supernet.probes import Subject
-
-# Run names may have 64 characters.
-_NAME, _CONTROL = 47, "without-padding"
 
 
 class AnalysePosition(Command):
@@ -208,7 +205,7 @@ def _trained_without_padding(folder: Path, context: Context) -> Path:
             hint='name the run with padding = "zeros"',
         )
     control = replace(
-        config, name=f"{config.name[:_NAME]}-{_CONTROL}", model={**config.model, "padding": "none"}
+        config, name=name_without_padding(config.name), model={**config.model, "padding": "none"}
     )
     return train(
         control,

@@ -15,7 +15,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from dashboard.families import CHOICES, DENSE, axis_means, lines_of, phase_ends
+from dashboard.family_frames import CHOICES, DENSE, axis_means, lines_of, phase_ends
 from dashboard.figures import INK, ticks_1_2_5
 from edge_bench.records.position import ALL, IMAGE, PositionFindings, targets
 from edge_bench.records.quality import is_share, metric_word, value_text

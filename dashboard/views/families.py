@@ -8,15 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 import streamlit as st
 
 from dashboard.controls import is_dark, tell
-from dashboard.families import (
-    CHOICES,
-    best_by_depth,
-    choices_frame,
-    depth_frame,
-    known_networks,
-    ladder_frame,
-    log_frame,
-)
 from dashboard.family_figures import (
     choice_figure,
     curves_figure,
@@ -24,6 +15,15 @@ from dashboard.family_figures import (
     ladder_figure,
     maps_figure,
     position_figure,
+)
+from dashboard.family_frames import (
+    CHOICES,
+    best_by_depth,
+    choices_frame,
+    depth_frame,
+    known_networks,
+    ladder_frame,
+    log_frame,
 )
 from dashboard.stored import escaped, stored
 from dashboard.trained import all_runs, judged_of, log_of, run_of

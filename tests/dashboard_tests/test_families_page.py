@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard import families
+from dashboard import family_frames
 from dashboard.stored import JOINER, escaped
 from edge_bench.documents import to_document
 from edge_bench.errors import ConfigError
@@ -230,7 +230,7 @@ def test_a_ladder_has_a_line_for_tickets_and_for_each_control(ladder: str) -> No
 
 def test_any_rung_leads_to_its_whole_ladder(ladder: str, home: Home) -> None:
     runs = [read_run(home, name) for name in run_names(home)]
-    ladders = [families.ladder_frame(run, runs) for run in runs]
+    ladders = [family_frames.ladder_frame(run, runs) for run in runs]
     assert all(one.equals(ladders[0]) for one in ladders)
     assert len(ladders[0]) == 5
 
@@ -248,8 +248,8 @@ def test_techniques_at_several_sparsities_share_the_dense_run(write_run: WriteRu
             )
     write_run("another-00000009", epochs=9)
     runs = [read_run(home, name) for name in run_names(home)]
-    rungs = families.ladder_frame(read_run(home, dense), runs)
-    assert families.lines_of(rungs) == ["dense", "dpf", "gradual_pruning"]
+    rungs = family_frames.ladder_frame(read_run(home, dense), runs)
+    assert family_frames.lines_of(rungs) == ["dense", "dpf", "gradual_pruning"]
     two_seeds = rungs[(rungs["line"] == "dpf") & (rungs["left"] == 0.1)].iloc[0]
     assert (two_seeds["runs"], two_seeds["low"], two_seeds["high"]) == (2, 0.8, 0.9)
     assert two_seeds["metric"] == pytest.approx(0.85)
@@ -264,7 +264,7 @@ def test_ladders_of_other_options_are_lines_of_their_own(write_run: WriteRun, ho
             quality=value,
         )
     runs = [read_run(home, name) for name in run_names(home)]
-    assert families.lines_of(families.ladder_frame(runs[0], runs)) == [
+    assert family_frames.lines_of(family_frames.ladder_frame(runs[0], runs)) == [
         "dpf, ramp_end 0.2",
         "dpf, ramp_end 0.5",
     ]

@@ -21,9 +21,8 @@ import text_runs
 import torch
 
 from edge_bench.files import Home
-from edge_bench.records.position import TARGETS, PositionFindings
 from supernet.probes import Subject
-from supernet.probes.position import Position
+from supernet.probes.position import TARGETS, Position, PositionFindings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -159,11 +159,17 @@ def synchronised_batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float)
     Every process must hold as many examples. Torch's own `SyncBatchNorm` knows CUDA alone.
     """
     count = dist.get_world_size()
-    mean = _sum_over_ranks(x.mean((0, 2, 3))) / count
+    mean = sum_over_ranks(x.mean((0, 2, 3))) / count
     centred = x - mean[:, None, None]
-    variance = _sum_over_ranks(centred.square().mean((0, 2, 3))) / count
+    variance = sum_over_ranks(centred.square().mean((0, 2, 3))) / count
     scale = weight * (variance + eps).rsqrt()
     return centred * scale[:, None, None] + bias[:, None, None]
+
+
+def sum_over_ranks(x: Tensor) -> Tensor:
+    """Return the sum of every process's x, through which gradients flow back to all of them."""
+    total: Tensor = _SumOverRanks.apply(x)  # type: ignore[no-untyped-call]
+    return total
 
 
 class _SumOverRanks(torch.autograd.Function):
@@ -179,11 +185,6 @@ class _SumOverRanks(torch.autograd.Function):
         total = gradient.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total
-
-
-def _sum_over_ranks(x: Tensor) -> Tensor:
-    total: Tensor = _SumOverRanks.apply(x)  # type: ignore[no-untyped-call]
-    return total
 
 
 def _told_to_stop(*_: object) -> NoReturn:

@@ -34,6 +34,7 @@ from supernet.channels import importance_orders, reorder
 from supernet.checkpoint import Progress
 from supernet.layers import ElasticNorm
 from supernet.memory import keep_freed_memory
+from supernet.moving_average_norm import MovingAverageNorm
 from supernet.network import ElasticNetwork
 from supernet.optimization import optimizer_of, states_by_name
 from supernet.phases import Place, narrowed, place_of, rate_at
@@ -56,6 +57,7 @@ from supernet.run import (
 from supernet.step import StepResult
 from supernet.tasks import Task, task_of
 from supernet.training_step import TrainingStep
+from supernet.whitening import Whitening
 
 # What the generators of a run are for; part of their seed (2 is that of the weights).
 _ORDER, _STEP = 0, 1
@@ -148,11 +150,11 @@ class _Session:
         self.batch = min(config.training.batch_size, self.facts.examples)
         self.share = ranks.share(self.batch)
         self.network = task.network(config.seed).to(device)
+        task.begin(self.network)
         if ranks.count > 1 and config.training.synchronise_batch_norm:
             for module in self.network.modules():
-                if isinstance(module, ElasticNorm | BatchNorm):
+                if isinstance(module, ElasticNorm | BatchNorm | MovingAverageNorm | Whitening):
                     module.synchronised = True
-        task.begin(self.network)
         first = 0 if progress else task.start(self.network, home)
         # New weights for a new run; those of the checkpoint replace them for one that goes on.
         self.optimizer = optimizer_of(self.network, config.training)

@@ -88,13 +88,12 @@ def newest_results(results: Iterable[BenchmarkResult], device: str) -> dict[str,
         if not plain or result.artifact is None:
             continue
         known = newest.get(result.artifact)
-        if known is None or weight(result) >= weight(known):
+        if known is None or _weight(result) >= _weight(known):
             newest[result.artifact] = result
     return newest
 
 
-def weight(result: BenchmarkResult) -> tuple[bool, bool]:
-    """Return what a result counts: of several alike the newest of those that count most is told."""
+def _weight(result: BenchmarkResult) -> tuple[bool, bool]:
     return result.measured_here, result.verdict != "inconclusive"
 
 

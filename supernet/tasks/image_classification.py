@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from edge_bench.data import open_images
+from edge_bench.errors import ConfigError
 from edge_bench.files import Home, sha256_of
 from edge_bench.records import ArchConfig, Metric, PlainSpace, Preprocessing, SearchSpace
 from edge_bench.records.subnet import Split
+from supernet import draws
 from supernet.evaluation import accuracy
 from supernet.images import JudgingImages, TrainingImages, training_images
 from supernet.models import ImageModel
@@ -188,13 +190,25 @@ def _continued(begun: Started) -> Fixed:
     """Return the network to keep of a finished run, to be trained on."""
     record, task = begun.record, begun.task
     assert isinstance(task, ImageClassification) and record.preprocessing is not None
+    # With statistics of its own, which those of training may not be.
+    weights = task.trainee.plain(begun.network, begun.arch, task.images).state_dict()
     space = task.space
     if isinstance(space, PlainSpace):
         table, channels = record.model or record.config.model, record.preprocessing.channels
-        weights, classes = begun.network.state_dict(), len(record.class_names)
-        return _of_model(table, channels=channels, classes=classes, weights=weights)
-    cut = begun.network if record.arch else task.trainee.plain(begun.network, begun.arch, task.images)
-    return Fixed.of_subnet(space, begun.arch, weights=cut.state_dict())
+        classes = len(record.class_names)
+        trainee = _of_model(table, channels=channels, classes=classes, weights=weights)
+    else:
+        trainee = Fixed.of_subnet(space, begun.arch, weights=weights)
+    with draws.drawing(0):
+        missing = trainee.empty().state_dict().keys() - weights.keys()
+    if missing:
+        techniques = ", ".join(record.config.techniques)
+        raise ConfigError(
+            f"[start] run '{record.config.name}' was trained with {techniques}, which left its network "
+            f"without '{min(missing)}': no other run can go on from it",
+            hint="begin from the run that it began from, or train it for more epochs",
+        )
+    return trainee
 
 
 def _judging(config: RunConfig, preprocessing: Preprocessing) -> JudgingImages:

@@ -59,6 +59,7 @@ TRIALS = {
     # taken away, and a file holds equal constants once.
     "mabn": Trial(options={"simulated_batch": 128, "warmup_steps": 3}, model=ROW),
     "mixout": Trial(options={"rate": 0.5}, goes_on=True),
+    "network_deconvolution": Trial(model=RESIDUAL),
     "one_shot_pruning": Trial(options={"sparsity": 0.5, "at": 0.5}),
 }
 # What no deployed graph may hold: anything drawn, and what a mask or a switch would be made of.

@@ -135,6 +135,31 @@ dist.destroy_process_group()
 
 
 @pytest.mark.slow
+def test_two_processes_whiten_by_the_statistics_of_the_whole_batch(tmp_path: Path) -> None:
+    path = tmp_path / "white.toml"
+    path.write_text(
+        'name = "white"\n[model]\nkind = "convnet"\nwidths = [4, 8, 16]\nstrides = [1, 2, 2]\n'
+        "resolution = 8\n[techniques.network_deconvolution]\n"
+        '[data]\nkind = "digits"\n[training]\nepochs = 1\nthreads = 1\ndevice = "cpu"\n',
+        encoding="utf-8",
+    )
+    # Few steps: whitening raises what rounding leaves in directions that hold nothing.
+    changes = (*CHANGES, "training.epoch_steps=2")
+    alone, shared = (
+        load_file(
+            Path(str(_ended(_start(path, tmp_path / str(count), changes, processes=count))["folder"]))
+            / CHECKPOINT_FILE
+        )
+        for count in (1, 2)
+    )
+    assert alone.keys() == shared.keys()
+    names = [name for name in alone if name.startswith("weights.")]
+    assert any(name.endswith("whitening.matrix") for name in names)
+    for name in names:
+        assert _distance(alone[name], shared[name]) < 2e-3 * max(1.0, float(alone[name].abs().max())), name
+
+
+@pytest.mark.slow
 def test_a_batch_norm_of_ones_own_gives_other_weights_than_a_synchronised_one(
     run_file: Path, tmp_path: Path
 ) -> None:

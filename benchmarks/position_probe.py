@@ -21,8 +21,9 @@ import text_runs
 import torch
 
 from edge_bench.files import Home
+from edge_bench.records.position import TARGETS, PositionFindings
 from supernet.probes import Subject
-from supernet.probes.position import TARGETS, Position, PositionFindings
+from supernet.probes.position import Position
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from dashboard.stored import escaped
+from dashboard.controls import tell
 from dashboard.views import View
 from edge_bench import variants
 from edge_bench.errors import EdgeBenchError
@@ -37,9 +37,7 @@ def _shown(view: type[View], home: Home) -> Callable[[], None]:
         try:
             view().show(home)
         except EdgeBenchError as error:
-            st.error(escaped(error.message))
-            if error.hint:
-                st.caption(escaped(error.hint))
+            tell(error)
 
     return show
 

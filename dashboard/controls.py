@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboard.frames import budget_stops, matching
 from dashboard.stored import Stored, escaped, stored
+from edge_bench.errors import EdgeBenchError
 from edge_bench.files import Home
 from edge_bench.records.quality import is_share, metric_word
 
@@ -91,6 +92,16 @@ def column_config(frame: pd.DataFrame) -> dict[str, Any]:
         "front": st.column_config.CheckboxColumn("on front", help="no other is as good and as fast"),
         "fits": st.column_config.CheckboxColumn("in budget"),
     }
+
+
+def tell(error: EdgeBenchError) -> None:
+    """Show what went wrong, and what to do about it, where it went wrong.
+
+    A fragment has to do so itself: what it raises does not reach the page.
+    """
+    st.error(escaped(error.message))
+    if error.hint:
+        st.caption(escaped(error.hint))
 
 
 def is_dark() -> bool:

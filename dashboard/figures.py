@@ -62,9 +62,9 @@ def trade_off_figure(
         height: pixels.
         selectable: whether dragging draws a selection.
     """
-    figure = go.Figure()
-    ink, faint, ground = INK["dark" if dark else "light"]
-    _lay_out(figure, frame, budget_ms, ink, faint, height)
+    figure = bare_figure(dark=dark, height=height)
+    ink, _, ground = INK["dark" if dark else "light"]
+    _lay_out(figure, frame, budget_ms)
     figure.update_layout(dragmode="select" if selectable else False)
     if frame.empty:
         return figure
@@ -84,6 +84,43 @@ def trade_off_figure(
     if budget_ms is not None:
         _draw_budget(figure, budget_ms, ink)
     return figure
+
+
+def bare_figure(*, dark: bool, height: int) -> go.Figure:
+    """Return a figure without traces on the page's own ground, with ink, axes and legend of every chart."""
+    ink, faint, _ = INK["dark" if dark else "light"]
+    axis = {
+        "showgrid": True,
+        "gridcolor": faint,
+        "zeroline": False,
+        "linecolor": faint,
+        "tickfont": {"color": ink},
+        "title": {"font": {"color": ink}},
+    }
+    return go.Figure(
+        layout={
+            "height": height,
+            "margin": {"l": 8, "r": 12, "t": 34, "b": 8},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "font": {"color": ink, "size": 13},
+            "hovermode": "closest",
+            "hoverlabel": {"align": "left"},
+            "legend": {
+                "orientation": "h",
+                # Measured from the figure's own edge, so that it never meets the axis title.
+                "yref": "container",
+                "yanchor": "bottom",
+                "y": 0,
+                "xref": "container",
+                "x": 0,
+                "font": {"color": ink},
+                "itemsizing": "constant",
+            },
+            "xaxis": axis,
+            "yaxis": axis,
+        }
+    )
 
 
 def colour(kind: str) -> str:
@@ -131,60 +168,28 @@ def metric_range(frame: pd.DataFrame) -> tuple[float, float]:
     return (low - air, high + air) if higher else (high + air, low - air)
 
 
-def _lay_out(
-    figure: go.Figure, frame: pd.DataFrame, budget_ms: float | None, ink: str, faint: str, height: int
-) -> None:
+def _lay_out(figure: go.Figure, frame: pd.DataFrame, budget_ms: float | None) -> None:
     low, high = latency_range(frame, budget_ms)
     ticks = ticks_1_2_5(low, high)
     name = "accuracy" if frame.empty else str(frame["metric_name"].iloc[0])
     higher = frame.empty or bool(frame["higher_is_better"].iloc[0])
     better = "" if higher else ", lower is better"
-    axis = {
-        "showgrid": True,
-        "gridcolor": faint,
-        "zeroline": False,
-        "linecolor": faint,
-        "tickfont": {"color": ink},
-    }
     figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 12, "t": 34, "b": 8},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": ink, "size": 13},
-        hovermode="closest",
-        hoverlabel={"align": "left"},
-        legend={
-            "orientation": "h",
-            # Measured from the figure's own edge, so that it never meets the axis title.
-            "yref": "container",
-            "yanchor": "bottom",
-            "y": 0,
-            "xref": "container",
-            "x": 0,
-            "font": {"color": ink},
-            "itemsizing": "constant",
-        },
         # Zoom and hidden series stay when a slider reruns the page.
         uirevision="trade-offs",
         xaxis={
-            **axis,
             "type": "log",
             "range": [math.log10(low), math.log10(high)],
             "tickmode": "array",
             "tickvals": ticks,
             "ticktext": [f"{tick:g}" for tick in ticks],
-            "title": {"text": f"{_latency_of(frame)} (ms, log scale)", "font": {"color": ink}},
+            "title": {"text": f"{_latency_of(frame)} (ms, log scale)"},
         },
         yaxis={
-            **axis,
             "range": list(metric_range(frame)),
             "tickformat": ".1%" if is_share(name) else ".4~g",
             "automargin": True,
-            "title": {
-                "text": f"{html.escape(metric_word(name))} on selection data{better}",
-                "font": {"color": ink},
-            },
+            "title": {"text": f"{html.escape(metric_word(name))} on selection data{better}"},
         },
     )
 

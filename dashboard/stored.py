@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 import streamlit as st
@@ -50,6 +51,12 @@ def candidates_of(records: Stored, device: str) -> Sequence[Candidate]:
 def frame_of(records: Stored, device: str) -> pd.DataFrame:
     """Return the candidates on a device as a frame of one's own."""
     return _frame(records.url, records.revision, device, records)
+
+
+def file_within(home: Home, file: str) -> Path | None:
+    """Return where a file that a record names lies; None where it is gone or not under the home folder."""
+    path = home.absolute(file).resolve()
+    return path if path.is_relative_to(home.root.resolve()) and path.is_file() else None
 
 
 def escaped(text: str) -> str:

@@ -16,6 +16,9 @@ from edge_bench.documents import digest, from_document, to_document
 from edge_bench.errors import ConfigError, InvalidArch, TrainingError, did_you_mean
 from edge_bench.files import Home, runs_called
 from edge_bench.records import AnySpace, ArchConfig, ObservationInput, Preprocessing, SearchSpace, TextInput
+from edge_bench.runs import LOG_FILE as LOG_FILE
+from edge_bench.runs import RUN_FILE as RUN_FILE
+from edge_bench.runs import SUMMARY_FILE as SUMMARY_FILE
 from edge_bench.text.vocabularies import PACKAGE as VOCABULARIES
 from edge_bench.text.vocabularies import Vocabulary, open_vocabulary
 from supernet.phases import DIMENSIONS, Phase
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
 
 SPACES, SCHEDULES, TECHNIQUES = "supernet.spaces", "supernet.schedules", "supernet.techniques"
 MODELS, PRETRAINING = "supernet.models", "supernet.pretraining"
-RUN_FILE, LOG_FILE, SUMMARY_FILE = "run.json", "log.jsonl", "summary.json"
 CHECKPOINT_FILE, TEACHER_FILE = "checkpoint.safetensors", "teacher.safetensors"
 KEPT_FILE = "kept-{step}.safetensors"
 TOKENIZER_FILE = "tokenizer.json"

@@ -26,7 +26,7 @@ from dashboard.frames import (
     milliseconds,
     quality_interval,
 )
-from dashboard.stored import Stored, candidates_of, escaped, frame_of
+from dashboard.stored import Stored, candidates_of, escaped, file_within, frame_of
 from dashboard.views import View
 from edge_bench.choose import pick as choosing
 from edge_bench.choose.candidates import newest_results
@@ -226,7 +226,7 @@ def _files(
         artifact.id: (artifact, path)
         for artifact in records.artifacts
         if (artifact.id == one.artifact or (one.subnet is not None and artifact.subnet == one.subnet))
-        and (path := _file(artifact, home)) is not None
+        and (path := file_within(home, artifact.file)) is not None
     }
     with st.container(horizontal=True):
         # The picked file stands first, with what speaks of it, and then that of its steps.
@@ -272,7 +272,7 @@ def _papers(picked: choosing.Pick, artifact: Artifact, path: Path, records: Stor
         "run_model.py",
         key="script",
     )
-    tokenizer = text and _within(home, text.tokenizer)
+    tokenizer = text and file_within(home, text.tokenizer)
     if tokenizer:
         _download("Tokenizer", tokenizer.read_bytes, TOKENIZER, key="tokenizer")
 
@@ -290,16 +290,6 @@ def _download(
         on_click="ignore",
         type="primary" if primary else "secondary",
     )
-
-
-def _file(artifact: Artifact, home: Home) -> Path | None:
-    """Return where an artifact's file lies; None where it is gone or not under the home folder."""
-    return _within(home, artifact.file)
-
-
-def _within(home: Home, file: str) -> Path | None:
-    path = home.absolute(file).resolve()
-    return path if path.is_relative_to(home.root.resolve()) and path.is_file() else None
 
 
 def _command(one: Candidate, budget: Budget, preset: str, records: Stored, home: Home) -> str:

@@ -88,12 +88,13 @@ def newest_results(results: Iterable[BenchmarkResult], device: str) -> dict[str,
         if not plain or result.artifact is None:
             continue
         known = newest.get(result.artifact)
-        if known is None or _weight(result) >= _weight(known):
+        if known is None or weight(result) >= weight(known):
             newest[result.artifact] = result
     return newest
 
 
-def _weight(result: BenchmarkResult) -> tuple[bool, bool]:
+def weight(result: BenchmarkResult) -> tuple[bool, bool]:
+    """Return what a result counts: of several alike the newest of those that count most is told."""
     return result.measured_here, result.verdict != "inconclusive"
 
 

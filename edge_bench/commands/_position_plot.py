@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 if TYPE_CHECKING:
-    from supernet.probes.position import PositionFindings
+    from edge_bench.records.position import PositionFindings
 
 Map = npt.NDArray[np.floating]
 

@@ -16,14 +16,11 @@ from edge_bench.documents import to_document
 from edge_bench.errors import ConfigError, did_you_mean
 from edge_bench.files import runs_called, write_text
 from edge_bench.records import Subnet
+from edge_bench.runs import POSITION, name_without_padding
 
 if TYPE_CHECKING:
+    from edge_bench.records.position import PositionFindings
     from supernet.probes import Subject
-    from supernet.probes.position import PositionFindings
-
-FOLDER = "position"
-# Run names may have 64 characters.
-_NAME, _CONTROL = 47, "without-padding"
 
 
 class AnalysePosition(Command):
@@ -78,7 +75,8 @@ class AnalysePosition(Command):
 
     def run(self, options: argparse.Namespace, context: Context) -> Outcome:
         from edge_bench.commands._position_plot import position_svg
-        from supernet.probes.position import TARGETS, Position, targets
+        from edge_bench.records.position import TARGETS, targets
+        from supernet.probes.position import Position
         from supernet.progress import shown
 
         if options.plot and options.plot.suffix.lower() != ".svg":
@@ -102,7 +100,7 @@ class AnalysePosition(Command):
                 interactive=context.interactive and not context.quiet,
             ) as advance:
                 found.append(probe.measure(subject, report=advance))
-        folder = context.home.probes / FOLDER
+        folder = context.home.probes / POSITION
         files = [folder / f"{one.network}.json" for one in found]
         for one, file in zip(found, files, strict=True):
             write_text(file, json.dumps(to_document(one), indent=1, allow_nan=False) + "\n")
@@ -207,7 +205,7 @@ def _trained_without_padding(folder: Path, context: Context) -> Path:
             hint='name the run with padding = "zeros"',
         )
     control = replace(
-        config, name=f"{config.name[:_NAME]}-{_CONTROL}", model={**config.model, "padding": "none"}
+        config, name=name_without_padding(config.name), model={**config.model, "padding": "none"}
     )
     return train(
         control,

@@ -8,6 +8,7 @@ from typing import Literal
 
 from edge_bench.errors import GATE_FAILED, OK, TOO_NOISY
 from edge_bench.measure.comparison import Comparison
+from edge_bench.measure.ratios import ratio_apart
 from edge_bench.records import BenchmarkResult
 from edge_bench.statistics import percentile_bound
 
@@ -99,21 +100,9 @@ def regression(found: Comparison, allowed: float) -> Check:
 def stored_regression(
     result: BenchmarkResult, name: str, baseline_ms: tuple[float, float, float], allowed: float
 ) -> Check:
-    """Hold p50 over that of a stored result (its p50, lower and upper bound in ms) to 1 + `allowed`.
-
-    The bounds of the ratio are as far apart as both intervals allow, for the two were measured at
-    different times.
-    """
-    middle, low, high = result.p50_bounds_ms
-    base, base_low, base_high = baseline_ms
-    found = at_most(
-        f"latency over {name}",
-        "×",
-        1 + allowed,
-        middle / base,
-        low=low / base_high,
-        high=high / base_low,
-    )
+    """Hold p50 over that of a stored result (its p50, lower and upper bound in ms) to 1 + `allowed`."""
+    ratio = ratio_apart(baseline_ms, result.p50_bounds_ms)
+    found = at_most(f"latency over {name}", "×", 1 + allowed, ratio.middle, low=ratio.low, high=ratio.high)
     return _if_clean(found, result)
 
 

@@ -82,6 +82,19 @@ def ratio(launches: Sequence[Sequence[tuple[float, float]]]) -> Ratio:
     return Ratio(middle=middle, low=math.exp(sums[rank]), high=math.exp(sums[len(sums) - 1 - rank]))
 
 
+def ratio_apart(a_ms: tuple[float, float, float], b_ms: tuple[float, float, float]) -> Ratio:
+    """Return the latency of B over that of A, which were measured at different times.
+
+    Args:
+        a_ms: median, lower and upper bound of A.
+        b_ms: the same of B.
+
+    The bounds are as far apart as both intervals allow.
+    """
+    (a, a_low, a_high), (b, b_low, b_high) = a_ms, b_ms
+    return Ratio(middle=b / a, low=b_low / a_high, high=b_high / a_low)
+
+
 @lru_cache(maxsize=1024)
 def signed_rank(count: int) -> int | None:
     """Return the 0-based rank among the sorted Walsh averages of `count` values that bounds at 95 %.

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from edge_bench.errors import InvalidModel
 from edge_bench.measure.file_bytes import FileBytes, opened
 from edge_bench.measure.liveness import Graph, Step, computed, peak_live_bytes
+from edge_bench.measure.tflite_operators import CUSTOM, NAMES
 from edge_bench.records.artifact import Precision
 from edge_bench.records.footprint import Footprint
 
@@ -211,7 +212,8 @@ class TfliteFile:
     """What the walk saw: the main graph and its inputs and outputs, all tensors, and what lies elsewhere.
 
     `custom` names operators that are not TFLite's own, `touching_files` those of TensorFlow's among
-    them that read or write files; `external` the files that hold weights.
+    them that read or write files; `external` the files that hold weights. `operators` are the main graph's
+    as TFLite calls them, in the order they run.
     """
 
     inputs: tuple[TensorFacts, ...]
@@ -220,6 +222,7 @@ class TfliteFile:
     custom: frozenset[str]
     touching_files: frozenset[str]
     external: frozenset[str]
+    operators: tuple[str, ...]
     graph: Graph
 
     @property
@@ -393,6 +396,7 @@ def _facts(model: _Table, reader: _Reader) -> TfliteFile:
         custom=frozenset(code["custom"] for code in codes if code.get("custom")),
         touching_files=frozenset(_touching_files(operators, codes, reader)),
         external=frozenset(one.get("name", "") for one in model.get("external_groups", [])),
+        operators=tuple(_name(codes[one.get("code", 0)]) for one in main.get("operators", [])),
         graph=_graph(main, tensors[0], codes),
     )
 
@@ -430,9 +434,21 @@ def _fused(steps: Sequence[Step]) -> list[Step]:
     ]
 
 
+def _name(code: _Table) -> str:
+    """Return what TFLite calls an operator, of a custom one its own name."""
+    number = _number(code)
+    if number == CUSTOM:
+        return str(code.get("custom", NAMES[CUSTOM]))
+    return NAMES[number] if 0 <= number < len(NAMES) else f"operator {number}"
+
+
 def _kind(code: _Table) -> str:
+    return _KINDS.get(_number(code), "")
+
+
+def _number(code: _Table) -> int:
     # Writers of before 2020 know only the older, one-byte field.
-    return _KINDS.get(max(code.get("code", 0), code.get("old_code", 0)), "")
+    return max(int(code.get("code", 0)), int(code.get("old_code", 0)))
 
 
 def _length(buffer: _Table, reader: _Reader) -> int:

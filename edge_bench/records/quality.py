@@ -14,6 +14,11 @@ def is_share(name: str) -> bool:
     return "accuracy" in name
 
 
+def higher_is_better(name: str) -> bool:
+    """Say whether more of a metric is better; of perplexity less is."""
+    return name != PERPLEXITY
+
+
 def value_text(name: str, value: float) -> str:
     """Return a value as it stands beside the metric's name: "83.10 %", "33.4", "6.87"."""
     if is_share(name):

@@ -9,17 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edge_bench.records.position import SIDE, Maps
 from supernet.draws import drawing
 
-Maps = npt.NDArray[np.float32]
-
-SIDE = 28
-IMAGE, ALL = "image", "all"
 BATCH = 32
 _KERNEL = 3
 _LEARNING_RATE, _MOMENTUM, _WEIGHT_DECAY = 0.1, 0.9, 1e-4

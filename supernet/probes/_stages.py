@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, fx
 from torch.export import ExportedProgram
 
+from edge_bench.records.position import Stage
+
 _CONVOLUTIONS = (torch.ops.aten.conv2d.default, torch.ops.aten.convolution.default)
 _POOLS = (
     torch.ops.aten.max_pool2d.default,
@@ -20,15 +22,6 @@ _POOLS = (
 _PARTS = ("conv", "norm", "activation")
 # Examples, channels, height and width.
 _SIDES = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """The end of a block: its name in the network, and its map's channels and side in pixels."""
-
-    name: str
-    channels: int
-    side: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Both pages in a real browser: what only a browser can show.
+"""Pages in a real browser: what only a browser can show.
 
 `EDGE_BENCH_SCREENSHOTS=docs` writes the picture of the README into that folder, of the store in
 `EDGE_BENCH_HOME` where it is named.
@@ -199,6 +199,16 @@ def test_nothing_overlaps_or_is_cut_off(
     ink = page.locator(".xtitle").evaluate("node => getComputedStyle(node).fill")
     brightness = sum(map(int, re.findall(r"\d+", ink)[:3])) / 3
     assert (brightness > 128) == (scheme == "dark")
+
+
+@pytest.mark.parametrize("path", ["/devices", "/benchmarks"])
+def test_a_page_of_many_charts_fits_a_phone(
+    path: str, address: str, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(address + path, width=400, scheme="dark")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    for chart in page.get_by_test_id("stPlotlyChart").all():
+        assert chart.get_attribute("aria-label"), "each chart is told in words"
 
 
 def test_the_picture_of_the_readme(

@@ -16,10 +16,10 @@ from edge_bench.documents import from_document
 from edge_bench.errors import ConfigError, EdgeBenchError, InvalidArch
 from edge_bench.files import Home
 from edge_bench.records import PlainSpace, macs_of
+from edge_bench.runs import JUDGED_FILE
 from edge_bench.store import ResultStore
 from supernet import checkpoint
 from supernet.extraction import extract_arch, extract_front
-from supernet.judgements import JUDGED_FILE
 from supernet.run import CHECKPOINT_FILE, SUMMARY_FILE, RunConfig, checked, read_record
 from supernet.tasks.image_classification import ImageClassification
 from supernet.trained import TrainedRun

@@ -21,6 +21,7 @@ from edge_bench.documents import from_document, to_document
 from edge_bench.errors import ConfigError
 from edge_bench.files import Home
 from edge_bench.records import Preprocessing, SearchSpace
+from edge_bench.records.position import TARGETS, PositionFindings, targets
 from supernet import probes
 from supernet.extraction import extract_arch
 from supernet.models.convnet import Convnet
@@ -31,7 +32,7 @@ from supernet.network import ElasticNetwork, folded
 from supernet.probes import Subject
 from supernet.probes._readout import Readouts
 from supernet.probes._stages import FeatureMaps
-from supernet.probes.position import TARGETS, Position, PositionFindings, mean_spearman, targets
+from supernet.probes.position import Position, mean_spearman
 from supernet.run import read_record
 from supernet.trained import TrainedRun
 

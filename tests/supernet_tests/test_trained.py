@@ -13,8 +13,8 @@ import torch
 from edge_bench.errors import ConfigError, InvalidArch
 from edge_bench.files import Home
 from edge_bench.records import ArchConfig
+from edge_bench.runs import JUDGED_FILE
 from supernet.evaluation import accuracy, calibrated
-from supernet.judgements import JUDGED_FILE
 from supernet.run import CHECKPOINT_FILE
 from supernet.trained import TrainedRun, newest_run
 

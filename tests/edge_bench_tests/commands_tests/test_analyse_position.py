@@ -14,7 +14,7 @@ from edge_bench.cli import main
 from edge_bench.documents import from_document
 from edge_bench.errors import OK, USAGE
 from edge_bench.files import Home
-from supernet.probes.position import TARGETS, PositionFindings
+from edge_bench.records.position import TARGETS, PositionFindings
 
 RUN = """
 name = "{name}"

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import nn
 
-from edge_bench import variants
 from edge_bench.errors import ConfigError
 from supernet.layers import ElasticConv, ElasticNorm
 from supernet.moving_average_norm import Averaging, CentredConv2d, MovingAverageNorm
@@ -33,8 +32,8 @@ class Mabn(Averaging, Technique):
     the means they had, so that the network computes what it did.
     """
 
-    # Any network may have batch norms; which have none is told of the network itself.
-    tasks: ClassVar[tuple[str, ...]] = variants.names("supernet.tasks")
+    # Networks on text and policies have no batch norms.
+    tasks: ClassVar[tuple[str, ...]] = ("image_classification",)
     replaces_layers: ClassVar[bool] = True
 
     def check_run(self, run: RunConfig) -> None:

@@ -16,7 +16,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from dashboard.family_frames import CHOICES, DENSE, axis_means, lines_of, phase_ends
-from dashboard.figures import INK, ticks_1_2_5
+from dashboard.figures import INK, bare_figure, ticks_1_2_5
 from edge_bench.records.position import ALL, IMAGE, PositionFindings, targets
 from edge_bench.records.quality import is_share, metric_word, value_text
 
@@ -35,8 +35,8 @@ def curves_figure(log: pd.DataFrame, learned: str | None, *, dark: bool) -> go.F
         shown["learned"] = f"{metric_word(learned)}, training"
     shown["learning_rate"] = "learning rate"
     columns = list(shown)
-    figure = make_subplots(rows=len(columns), shared_xaxes=True, vertical_spacing=0.05)
-    ink, faint, _ = _ground(figure, dark, height=170 * len(columns) + 70)
+    panels = make_subplots(rows=len(columns), shared_xaxes=True, vertical_spacing=0.05)
+    figure = _still(panels, dark=dark, height=170 * len(columns) + 70)
     for row, (column, title) in enumerate(shown.items(), 1):
         place = CURVES.index(column)
         told = [
@@ -61,14 +61,14 @@ def curves_figure(log: pd.DataFrame, learned: str | None, *, dark: bool) -> go.F
         )
         share = column == "learned" and learned is not None and is_share(learned)
         figure.update_yaxes(
-            **_axis(ink, faint, html.escape(title)),
+            title_text=html.escape(title),
             tickformat=".0%" if share else ".3~g",
+            automargin=True,
             row=row,
             col=1,
         )
-        figure.update_xaxes(**_axis(ink, faint, ""), row=row, col=1)
-    figure.update_xaxes(title={"text": "step", "font": {"color": ink}}, row=len(columns), col=1)
-    _mark_phases(figure, log, ink)
+    figure.update_xaxes(title_text="step", row=len(columns), col=1)
+    _mark_phases(figure, log, _ink(dark))
     figure.update_layout(uirevision="curves")
     return figure
 
@@ -77,8 +77,7 @@ def choice_figure(
     frame: pd.DataFrame, axis: str, metric: str, *, higher_is_better: bool, dark: bool
 ) -> go.Figure:
     """Draw quality along one choice of a space: a mark a network, and the mean of those alike."""
-    figure = go.Figure()
-    ink, faint, _ = _ground(figure, dark, height=300)
+    figure = _still(dark=dark, height=300)
     means = axis_means(frame, axis)
     figure.add_trace(
         go.Scatter(
@@ -109,9 +108,8 @@ def choice_figure(
             name="mean",
         )
     )
-    figure.update_xaxes(**_axis(ink, faint, CHOICES[axis]))
-    figure.update_yaxes(**_quality_axis(frame["metric"], metric, higher_is_better, ink, faint))
-    _legend(figure, ink)
+    figure.update_xaxes(title_text=CHOICES[axis])
+    figure.update_yaxes(**_quality_axis(frame["metric"], metric, higher_is_better))
     return figure
 
 
@@ -119,8 +117,7 @@ def depth_figure(
     frame: pd.DataFrame, best: pd.DataFrame, metric: str, *, higher_is_better: bool, dark: bool
 ) -> go.Figure:
     """Draw quality by how many layers are kept: a mark a network, a line through the best of each depth."""
-    figure = go.Figure()
-    ink, faint, _ = _ground(figure, dark, height=420)
+    figure = _still(dark=dark, height=420)
     for rows, name, look in (
         (frame, "one choice of layers", {"mode": "markers", "marker": {"color": LINES[0], "size": 8}}),
         (best, "best of a depth", {"mode": "lines", "line": {"color": LINES[1], "width": 2}}),
@@ -138,9 +135,8 @@ def depth_figure(
                 **look,
             )
         )
-    figure.update_xaxes(**_axis(ink, faint, "layers kept"), dtick=1)
-    figure.update_yaxes(**_quality_axis(frame["metric"], metric, higher_is_better, ink, faint))
-    _legend(figure, ink)
+    figure.update_xaxes(title_text="layers kept", dtick=1)
+    figure.update_yaxes(**_quality_axis(frame["metric"], metric, higher_is_better))
     return figure
 
 
@@ -149,8 +145,7 @@ def ladder_figure(ladder: pd.DataFrame, metric: str, *, higher_is_better: bool, 
 
     The dense network is level 0 of tickets and of techniques alike; bars span the seeds.
     """
-    figure = go.Figure()
-    ink, faint, _ = _ground(figure, dark, height=460)
+    figure = _still(dark=dark, height=460)
     dense = ladder[ladder["line"] == DENSE]
     for place, name in enumerate(lines_of(ladder)):
         rows = ladder[ladder["line"] == name]
@@ -160,7 +155,7 @@ def ladder_figure(ladder: pd.DataFrame, metric: str, *, higher_is_better: bool, 
                 y=rows["metric"],
                 mode="lines+markers",
                 line={
-                    "color": ink if name == DENSE else LINES[(place - 1) % len(LINES)],
+                    "color": _ink(dark) if name == DENSE else LINES[(place - 1) % len(LINES)],
                     "width": 2,
                     "dash": DASHES[place // len(LINES) % len(DASHES)],
                 },
@@ -180,11 +175,11 @@ def ladder_figure(ladder: pd.DataFrame, metric: str, *, higher_is_better: bool, 
             )
         )
     for value in dense["metric"]:
-        figure.add_hline(y=value, line={"color": ink, "width": 1, "dash": "dot"}, opacity=0.6)
+        figure.add_hline(y=value, line={"color": _ink(dark), "width": 1, "dash": "dot"}, opacity=0.6)
     low, high = 100 * float(ladder["left"].min()), 100.0
     ticks = ticks_1_2_5(low / 1.15, high)
     figure.update_xaxes(
-        **_axis(ink, faint, "weights left (%, log scale)"),
+        title_text="weights left (%, log scale)",
         type="log",
         # The dense network stands at the left, and what is pruned goes to the right.
         range=[math.log10(high * 1.12), math.log10(low / 1.15)],
@@ -193,15 +188,13 @@ def ladder_figure(ladder: pd.DataFrame, metric: str, *, higher_is_better: bool, 
         ticktext=[f"{tick:g}" for tick in ticks],
     )
     spread = pd.concat([ladder["low"], ladder["high"]])
-    figure.update_yaxes(**_quality_axis(spread, metric, higher_is_better, ink, faint))
-    _legend(figure, ink)
+    figure.update_yaxes(**_quality_axis(spread, metric, higher_is_better))
     return figure
 
 
 def position_figure(found: PositionFindings, *, dark: bool) -> go.Figure:
     """Draw how well each map of position is read out of the image alone, each stage, and all stages."""
-    figure = go.Figure()
-    ink, faint, _ = _ground(figure, dark, height=340)
+    figure = _still(dark=dark, height=340)
     sources = list(found.sources)
     words = [WORDS.get(source, source) for source in sources]
     known = {(score.source, score.target): score for score in found.scores}
@@ -226,11 +219,10 @@ def position_figure(found: PositionFindings, *, dark: bool) -> go.Figure:
                 name=html.escape(target),
             )
         )
-    figure.update_xaxes(**_axis(ink, faint, ""), type="category")
+    figure.update_xaxes(type="category")
     figure.update_yaxes(
-        **_axis(ink, faint, "rank correlation with the wanted map"), range=[LOWEST_CORRELATION, 1.03]
+        title_text="rank correlation with the wanted map", range=[LOWEST_CORRELATION, 1.03], automargin=True
     )
-    _legend(figure, ink)
     return figure
 
 
@@ -242,10 +234,10 @@ def maps_figure(found: PositionFindings, *, dark: bool) -> go.Figure | None:
     if not names or not sources:
         return None
     labels = ["wanted", *(WORDS[source] for source in sources)]
-    figure = make_subplots(
+    panels = make_subplots(
         rows=len(labels), cols=len(names), horizontal_spacing=0.02, vertical_spacing=0.03
     )
-    ink, _, _ = _ground(figure, dark, height=340)
+    figure, ink = _still(panels, dark=dark, height=340), _ink(dark)
     for column, name in enumerate(names, 1):
         maps: list[Any] = [wanted[name], *(found.predicted[source].get(name) for source in sources)]
         for row, one in enumerate(maps, 1):
@@ -288,62 +280,33 @@ def maps_figure(found: PositionFindings, *, dark: bool) -> go.Figure | None:
     return figure
 
 
-def _ground(figure: go.Figure, dark: bool, *, height: int) -> tuple[str, str, str]:
-    """Set what all drawings share; return the colours of words, of grid lines and behind words."""
-    ink, faint, ground = INK["dark" if dark else "light"]
-    figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 12, "t": 34, "b": 8},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": ink, "size": 13},
-        hovermode="closest",
-        hoverlabel={"align": "left"},
-        dragmode=False,
-    )
-    return ink, faint, ground
+def _still(figure: go.Figure | None = None, *, dark: bool, height: int) -> go.Figure:
+    """Return a chart without traces that no finger drags by mistake; one of several panels may be given."""
+    bare = bare_figure(dark=dark, height=height)
+    bare.update_layout(dragmode=False)
+    if figure is None:
+        return bare
+    look = bare.to_plotly_json()["layout"]
+    axes = {name: look.pop(name) for name in ("xaxis", "yaxis")}
+    return figure.update_layout(look).update_xaxes(axes["xaxis"]).update_yaxes(axes["yaxis"])
 
 
-def _axis(ink: str, faint: str, title: str) -> dict[str, Any]:
-    return {
-        "showgrid": True,
-        "gridcolor": faint,
-        "zeroline": False,
-        "linecolor": faint,
-        "tickfont": {"color": ink},
-        "title": {"text": title, "font": {"color": ink}},
-        "automargin": True,
-    }
+def _ink(dark: bool) -> str:
+    return INK["dark" if dark else "light"][0]
 
 
-def _quality_axis(
-    values: pd.Series[float], metric: str, higher_is_better: bool, ink: str, faint: str
-) -> dict[str, Any]:
+def _quality_axis(values: pd.Series[float], metric: str, higher_is_better: bool) -> dict[str, Any]:
     """Return the axis of a quality: turned where lower is better, so that better is up."""
     low, high = float(values.min()), float(values.max())
     air = (high - low) * 0.09 or max(abs(high) * 0.01, 1e-3)
     ends = [low - air, high + air]
     better = "" if higher_is_better else ", lower is better"
     return {
-        **_axis(ink, faint, f"{html.escape(metric_word(metric))}{better}"),
+        "title_text": f"{html.escape(metric_word(metric))}{better}",
+        "automargin": True,
         "range": ends if higher_is_better else ends[::-1],
         "tickformat": (".0%" if high - low > 0.05 else ".2%") if is_share(metric) else ".4~g",
     }
-
-
-def _legend(figure: go.Figure, ink: str) -> None:
-    figure.update_layout(
-        legend={
-            "orientation": "h",
-            "yref": "container",
-            "yanchor": "bottom",
-            "y": 0,
-            "xref": "container",
-            "x": 0,
-            "font": {"color": ink},
-            "itemsizing": "constant",
-        }
-    )
 
 
 def _mark_phases(figure: go.Figure, log: pd.DataFrame, ink: str) -> None:

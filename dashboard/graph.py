@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.family_figures import LINES, SYMBOLS
-from dashboard.figures import INK, OTHER
+from dashboard.figures import INK, OTHER, bare_figure
 from edge_bench.measure.operator_list import FileOperator
 
 # More are not drawn: nobody reads them, and a browser slows down.
@@ -55,10 +55,11 @@ def levels(operators: Sequence[FileOperator]) -> list[int]:
 def graph_figure(operators: Sequence[FileOperator], *, dark: bool) -> go.Figure:
     """Draw the first `MOST_DRAWN` operators, from the input down; lines that bow go past others."""
     drawn = operators[:MOST_DRAWN]
-    ink, faint, _ = INK["dark" if dark else "light"]
+    ink = INK["dark" if dark else "light"][0]
     depth = levels(drawn)
     across = _across(depth)
-    figure = go.Figure()
+    rows = max(depth, default=0) + 1
+    figure = bare_figure(dark=dark, height=_ROW * rows + 40)
     _draw_edges(figure, drawn, depth, across, ink)
     common = [kind for kind, _ in Counter(one.kind for one in drawn).most_common(_MOST_COLOURS)]
     frame = operator_frame(operators)
@@ -85,15 +86,8 @@ def graph_figure(operators: Sequence[FileOperator], *, dark: bool) -> go.Figure:
                 showlegend=False,
             )
         )
-    rows = max(depth, default=0) + 1
     figure.update_layout(
-        height=_ROW * rows + 40,
         margin={"l": 8, "r": 8, "t": 12, "b": 12},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": ink},
-        hovermode="closest",
-        hoverlabel={"align": "left"},
         dragmode=False,
         xaxis={"visible": False, "range": [min(across, default=0) - 0.6, max(across, default=0) + 1.6]},
         yaxis={"visible": False, "range": [rows - 0.3, -0.7]},

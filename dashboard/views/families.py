@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable, Mapping
 
 import streamlit as st
@@ -25,6 +24,7 @@ from dashboard.family_frames import (
     ladder_frame,
     log_frame,
 )
+from dashboard.shell import command
 from dashboard.stored import escaped, stored
 from dashboard.trained import all_runs, judged_of, log_of, run_of
 from dashboard.views import View
@@ -51,7 +51,7 @@ class Families(View):
         if not names:
             st.subheader("No run yet")
             st.write("A run folder is made by training. This trains on scikit-learn's digits, in minutes:")
-            st.code("edge-bench train examples/digits.toml", language="shell")
+            st.code(command(["train", "examples/digits.toml"], home), language="shell")
             st.caption(f"home: {escaped(str(home.root))}")
             return
         on_run, on_what = st.columns([2, 3], gap="medium")
@@ -115,14 +115,15 @@ def _choices(home: Home, run: Run, names: list[str]) -> None:
     if not isinstance(run.space, SearchSpace) or run.arch is not None:
         _nothing(
             "This run trained one network, which has no choices. A supernet has: a run with a `[space]`.",
-            "edge-bench train examples/digits.toml",
+            command(["train", "examples/digits.toml"], home),
         )
         return
     networks = _networks(home, run)
     frame = choices_frame(run.space, networks)
     if frame.empty:
         _nothing(
-            "None of its networks has been judged yet.", _command("extract", run.folder, "--count", "16")
+            "None of its networks has been judged yet.",
+            command(["extract", run.folder, "--count", "16"], home),
         )
         return
     metric = networks[0][1]
@@ -144,13 +145,13 @@ def _depths(home: Home, run: Run, names: list[str]) -> None:
     if not isinstance(run.space, TransformerSpace):
         _nothing(
             "This run has no layers to drop. A text model trained with `[techniques.layer_drop]` has.",
-            "edge-bench train examples/reviews.toml --data labelled_text:FOLDER",
+            command(["train", "examples/reviews.toml", "--data", "labelled_text:FOLDER"], home),
         )
         return
     networks = _networks(home, run)
     frame = depth_frame(run.space, networks)
     if frame.empty:
-        _nothing("No depth of it has been judged yet.", _command("extract", run.folder))
+        _nothing("No depth of it has been judged yet.", command(["extract", run.folder], home))
         return
     metric = networks[0][1]
     best = best_by_depth(frame, higher_is_better=metric.higher_is_better)
@@ -174,7 +175,7 @@ def _ladder(home: Home, run: Run, names: list[str]) -> None:
         _nothing(
             "No sparse run belongs to this one. A ladder of tickets, or runs of one file with "
             "`[techniques.dpf]` at several values of `sparsity`, fill this.",
-            "edge-bench tickets examples/tickets.toml --rounds 10 --control random_ticket",
+            command("tickets examples/tickets.toml --rounds 10 --control random_ticket".split(), home),
         )
         return
     metric = str(ladder["metric_name"].iloc[0])
@@ -207,7 +208,7 @@ def _position(home: Home, run: Run, names: list[str]) -> None:
     if not found:
         _nothing(
             "No probe of position has looked at this run's network. A run on images can be probed.",
-            _command("analyse", "position", run.folder, "--untrained"),
+            command(["analyse", "position", run.folder, "--untrained"], home),
         )
         return
     for number, one in enumerate(found):
@@ -251,14 +252,10 @@ def _belongs(found: PositionFindings, run: Run, names: list[str]) -> bool:
     return any(found.network.startswith(f"{folder}-") for folder in folders)
 
 
-def _nothing(why: str, command: str) -> None:
+def _nothing(why: str, filled_by: str) -> None:
     st.info(why)
     st.write("This fills it:")
-    st.code(command, language="shell")
-
-
-def _command(*words: str) -> str:
-    return shlex.join(["edge-bench", *words])
+    st.code(filled_by, language="shell")
 
 
 def _told_damage(damaged: Iterable[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlencode
@@ -14,6 +13,7 @@ from dashboard.architecture import architecture_html, drawn_blocks, steps_html
 from dashboard.controls import is_dark
 from dashboard.frames import family_of, kind_of
 from dashboard.graph import MOST_DRAWN, graph_figure, kinds_text, operator_frame
+from dashboard.shell import command
 from dashboard.stored import Stored, escaped, file_within, stored
 from dashboard.trained import run_of
 from dashboard.views import View
@@ -41,8 +41,8 @@ class Model(View):
             st.subheader("No model yet")
             st.write("The store holds no network and no file. Either of these brings some:")
             st.code("make quickstart", language="shell")
-            st.code("edge-bench extract RUN", language="shell")
-            st.code("edge-bench import net.onnx --data FOLDER", language="shell")
+            st.code(command(["extract", "RUN"], home), language="shell")
+            st.code(command(["import", "net.onnx", "--data", "FOLDER"], home), language="shell")
             st.caption(f"home: {escaped(str(home.root))}")
             return
         _follow_file_link(records)
@@ -54,7 +54,7 @@ class Model(View):
         _architecture(subnet)
         _provenance(subnet, files, results, home)
         _files(files, home)
-        _measurements(results)
+        _measurements(results, home)
         _graph(files, home)
 
 
@@ -178,7 +178,7 @@ def _files(files: Sequence[Artifact], home: Home) -> None:
     st.markdown("**Files**")
     if not files:
         st.write("It is not exported yet. This writes and checks its files:")
-        st.code(shlex.join(["edge-bench", "export", st.session_state[NETWORK]]), language="shell")
+        st.code(command(["export", st.session_state[NETWORK]], home), language="shell")
         return
     rows = []
     for one in files:
@@ -218,11 +218,11 @@ def _files(files: Sequence[Artifact], home: Home) -> None:
     )
 
 
-def _measurements(results: Sequence[BenchmarkResult]) -> None:
+def _measurements(results: Sequence[BenchmarkResult], home: Home) -> None:
     st.markdown("**Measurements**")
     if not results:
         st.write("None of its files is measured yet. This measures all that are not:")
-        st.code("edge-bench bench --all", language="shell")
+        st.code(command(["bench", "--all"], home), language="shell")
         return
     rows = [
         {

@@ -142,7 +142,9 @@ def ladder(write_run: WriteRun) -> str:
 
 def test_without_a_run_the_page_says_how_to_train_one(home: Home) -> None:
     shown = page()
-    assert [one.value for one in shown.code] == ["edge-bench train examples/digits.toml"]
+    assert [one.value for one in shown.code] == [
+        f"edge-bench train examples/digits.toml --home {home.root}"
+    ]
     assert not home.root.exists(), "looking makes no file"
 
 
@@ -156,10 +158,10 @@ def test_without_a_run_the_page_says_how_to_train_one(home: Home) -> None:
     ],
 )
 def test_what_is_not_there_yet_names_the_command_that_fills_it(
-    section: str, command: str, write_run: WriteRun
+    section: str, command: str, write_run: WriteRun, home: Home
 ) -> None:
     write_run("small-00000000")
-    assert [one.value for one in page(show=section).code] == [command]
+    assert [one.value for one in page(show=section).code] == [f"{command} --home {home.root}"]
 
 
 def test_curves_hold_every_epoch_and_mark_the_phases(write_run: WriteRun) -> None:

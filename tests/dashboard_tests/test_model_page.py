@@ -53,19 +53,19 @@ def measured(records: list[Record]) -> Subnet:
 def test_an_empty_store_says_how_to_fill_it(home: Home) -> None:
     assert [one.value for one in page().code] == [
         "make quickstart",
-        "edge-bench extract RUN",
-        "edge-bench import net.onnx --data FOLDER",
+        f"edge-bench extract RUN --home {home.root}",
+        f"edge-bench import net.onnx --data FOLDER --home {home.root}",
     ]
     assert not home.root.exists(), "looking makes no file"
 
 
 def test_what_a_network_lacks_names_the_command_that_makes_it(records: list[Record], put: Put) -> None:
     subnets = [one for one in records if isinstance(one, Subnet)]
-    put(subnets)
+    home = put(subnets)
     shown = page(network=subnets[3].id)
     assert [one.value for one in shown.code] == [
-        f"edge-bench export {subnets[3].id}",
-        "edge-bench bench --all",
+        f"edge-bench export {subnets[3].id} --home {home.root}",
+        f"edge-bench bench --all --home {home.root}",
     ]
 
 

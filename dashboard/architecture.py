@@ -110,11 +110,15 @@ def architecture_html(blocks: Sequence[DrawnBlock], *, unit: str) -> str:
 
 
 def steps_html(steps: Iterable[tuple[str, Sequence[str], str]]) -> str:
-    """Return a row of boxes with arrows between them: (title, lines, address of a link or "") each."""
+    """Return boxes with arrows between them: title, lines, and where its training is shown, or ""."""
     boxes = []
     for title, lines, address in steps:
         told = "".join(f"<div>{html.escape(line)}</div>" for line in lines if line)
-        link = f'<div><a href="{html.escape(address)}" target="_self">see it</a></div>' if address else ""
+        link = (
+            f'<div><a href="{html.escape(address)}" target="_self">how it trained</a></div>'
+            if address
+            else ""
+        )
         boxes.append(f"<li><strong>{html.escape(title)}</strong>{told}{link}</li>")
     return f'{_STYLE}<ol class="eb-steps">{"".join(boxes)}</ol>'
 
@@ -131,11 +135,16 @@ _STYLE = f"""<style>
   vertical-align: middle; }}
 .eb-arch .eb-bar {{ display: block; height: 6px; border-radius: 2px; margin-top: 2px; }}
 .eb-arch .eb-amount {{ min-width: 90px; }}
-.eb-steps {{ display: flex; flex-wrap: wrap; gap: 1.6rem; list-style: none; padding: 0; margin: 0;
+ol.eb-steps {{ display: flex; flex-wrap: wrap; gap: 1.6rem; list-style: none; margin: 0;
+  padding: 0 !important;
   font-size: .85rem; }}
 .eb-steps li {{ position: relative; flex: 1 1 150px; min-width: 0; margin: 0; padding: .5rem .7rem;
   border: 1px solid rgba(128,128,128,.45); border-radius: .4rem; overflow-wrap: anywhere; }}
 .eb-steps li:not(:last-child)::after {{ content: "→"; position: absolute; right: -1.35rem; top: 40%; }}
+@media (max-width: 640px) {{
+  .eb-steps li {{ flex-basis: 100%; }}
+  .eb-steps li:not(:last-child)::after {{ content: "↓"; right: 50%; top: auto; bottom: -1.5rem; }}
+}}
 .eb-steps a {{ color: inherit; text-decoration: underline; }}
 </style>"""
 

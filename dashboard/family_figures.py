@@ -25,6 +25,7 @@ SYMBOLS = ("circle", "diamond", "square", "triangle-up", "triangle-down", "cross
 DASHES = ("solid", "dash", "dot", "dashdot")
 WORDS = {ALL: "all stages", IMAGE: "image only"}
 LOWEST_CORRELATION = -0.2
+_BARE_AXIS = {"showticklabels": False, "showgrid": False, "showline": False, "ticks": ""}
 CURVES = ("loss", "learned", "learning_rate")
 
 
@@ -109,6 +110,9 @@ def choice_figure(
         )
     )
     figure.update_xaxes(title_text=CHOICES[axis])
+    if axis in ("depth", "resolution"):
+        # What lies between two of them is no choice.
+        figure.update_xaxes(tickvals=sorted(set(frame[axis])))
     figure.update_yaxes(**_quality_axis(frame["metric"], metric, higher_is_better))
     return figure
 
@@ -237,7 +241,7 @@ def maps_figure(found: PositionFindings, *, dark: bool) -> go.Figure | None:
     panels = make_subplots(
         rows=len(labels), cols=len(names), horizontal_spacing=0.02, vertical_spacing=0.03
     )
-    figure, ink = _still(panels, dark=dark, height=340), _ink(dark)
+    figure, ink = _still(panels, dark=dark, height=300), _ink(dark)
     for column, name in enumerate(names, 1):
         maps: list[Any] = [wanted[name], *(found.predicted[source].get(name) for source in sources)]
         for row, one in enumerate(maps, 1):
@@ -253,10 +257,9 @@ def maps_figure(found: PositionFindings, *, dark: bool) -> go.Figure | None:
                 col=column,
             )
             number = (row - 1) * len(names) + column
-            figure.update_xaxes(showticklabels=False, showgrid=False, row=row, col=column)
+            figure.update_xaxes(**_BARE_AXIS, row=row, col=column)
             figure.update_yaxes(
-                showticklabels=False,
-                showgrid=False,
+                **_BARE_AXIS,
                 autorange="reversed",
                 scaleanchor=f"x{number if number > 1 else ''}",
                 constrain="domain",

@@ -154,7 +154,11 @@ def ladder_frame(chosen: Run, runs: Sequence[Run]) -> pd.DataFrame:
     told["level"] = gathered["level"].first().to_numpy()
     told["metric_name"] = name
     told["folders"] = gathered["folder"].agg(", ".join).to_numpy()
-    return told.sort_values(["line", "left"], ascending=[True, False], ignore_index=True)
+    places = {line: place for place, line in enumerate(lines_of(told))}
+    told["place"] = told["line"].map(places)
+    return told.sort_values(["place", "left"], ascending=[True, False], ignore_index=True).drop(
+        columns="place"
+    )
 
 
 def lines_of(ladder: pd.DataFrame) -> list[str]:

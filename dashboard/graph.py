@@ -36,6 +36,12 @@ def operator_frame(operators: Sequence[FileOperator]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns="number operator reads constants shape output_kb".split())
 
 
+def told_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of `operator_frame` that tell anything: not each format tells shapes and sizes."""
+    told = [name for name in frame if not (frame[name].isna() | (frame[name] == "")).all()]
+    return frame[told]
+
+
 def kinds_text(operators: Sequence[FileOperator]) -> str:
     """Return how many operators there are of each kind: "12 Conv, 8 Clip, 1 Gemm"."""
     counts = Counter(one.kind for one in operators)

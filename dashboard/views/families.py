@@ -32,7 +32,7 @@ from edge_bench.errors import EdgeBenchError
 from edge_bench.files import Home
 from edge_bench.records import ArchConfig, Metric, SearchSpace, Subnet, TransformerSpace
 from edge_bench.records.position import PositionFindings
-from edge_bench.records.quality import higher_is_better, metric_word, value_text
+from edge_bench.records.quality import higher_is_better, is_share, metric_word, value_text
 from edge_bench.runs import Run, name_without_padding, read_positions, run_names
 
 REFRESH_SECONDS = 5
@@ -104,10 +104,10 @@ def _progress(run: Run, epoch: int, time: str) -> None:
         )
         return
     quality = run.outcome.quality
-    reached = f" {metric_word(quality[0])} {value_text(*quality)} (selection)" if quality else ""
+    reached = f", {metric_word(quality[0])} {value_text(*quality)} (selection)" if quality else ""
     st.markdown(
-        f"**Finished**: {run.epochs:,} epochs, {run.outcome.steps:,} steps in {run.outcome.seconds:,.0f} s."
-        f"{escaped(reached)}"
+        f"**Finished**: {run.epochs:,} epochs, {run.outcome.steps:,} steps in {run.outcome.seconds:,.0f} s"
+        f"{escaped(reached)}."
     )
 
 
@@ -135,7 +135,7 @@ def _choices(home: Home, run: Run, names: list[str]) -> None:
         )
         place.plotly_chart(figure, key=f"choice-{axis}", config=PLAIN)
     st.caption(
-        f"{escaped(metric_word(metric.name))} on selection data by kernel, depth, width and resolution: a "
+        f"{_begins(metric.name)} on selection data by kernel, depth, width and resolution: a "
         "circle is a network, diamonds are the mean of those alike. The other choices differ along each "
         "axis too, so a slope is not the effect of that choice alone."
     )
@@ -161,7 +161,7 @@ def _depths(home: Home, run: Run, names: list[str]) -> None:
     st.plotly_chart(figure, key="depths", config=PLAIN)
     dropped = "layer_drop" in run.techniques
     st.caption(
-        f"{escaped(metric_word(metric.name))} on selection data by the layers that are kept; a mark is "
+        f"{_begins(metric.name)} on selection data by the layers that are kept; a mark is "
         "a choice of layers, the line the best of each depth. "
         + ("Trained with LayerDrop." if dropped else "Trained **without** LayerDrop: expect a steep fall.")
     )
@@ -182,18 +182,23 @@ def _ladder(home: Home, run: Run, names: list[str]) -> None:
     figure = ladder_figure(ladder, metric, higher_is_better=higher_is_better(metric), dark=is_dark())
     st.plotly_chart(figure, key="ladder", config=PLAIN)
     st.caption(
-        f"{escaped(metric_word(metric))} on selection data by the share of weights that is left; the "
+        f"{_begins(metric)} on selection data by the share of weights that is left; the "
         "dense network is level 0, at the left, and its dotted line goes across. Controls have as many "
         "weights as what they stand beside. Bars, if any, reach from the worst to the best seed."
     )
-    shown = ladder.assign(left=100 * ladder["left"], line=ladder["line"].str.replace("_", " "))
+    scale = 100 if is_share(metric) else 1
+    shown = ladder.assign(
+        left=100 * ladder["left"],
+        line=ladder["line"].str.replace("_", " "),
+        metric=scale * ladder["metric"],
+    )
     number = st.column_config.NumberColumn
     st.dataframe(
         shown[["line", "level", "left", "metric", "runs", "folders"]],
         hide_index=True,
         column_config={
             "left": number("weights left %", format="%.3g"),
-            "metric": number(metric_word(metric), format="%.4f"),
+            "metric": number(metric_word(metric), format="%.2f %%" if is_share(metric) else "%.4g"),
             "level": number(format="%d"),
         },
         placeholder="–",
@@ -250,6 +255,12 @@ def _belongs(found: PositionFindings, run: Run, names: list[str]) -> bool:
     control = name_without_padding(run.name)
     folders = [run.folder, *(name for name in names if name.rpartition("-")[0] == control)]
     return any(found.network.startswith(f"{folder}-") for folder in folders)
+
+
+def _begins(metric_name: str) -> str:
+    """Return a metric's name as a sentence begins."""
+    word = metric_word(metric_name)
+    return escaped(word[:1].upper() + word[1:])
 
 
 def _nothing(why: str, filled_by: str) -> None:

@@ -12,7 +12,7 @@ import streamlit as st
 from dashboard.architecture import architecture_html, drawn_blocks, steps_html
 from dashboard.controls import is_dark
 from dashboard.frames import family_of, kind_of
-from dashboard.graph import MOST_DRAWN, graph_figure, kinds_text, operator_frame
+from dashboard.graph import MOST_DRAWN, graph_figure, kinds_text, operator_frame, told_columns
 from dashboard.shell import command
 from dashboard.stored import Stored, escaped, file_within, stored
 from dashboard.trained import run_of
@@ -226,6 +226,7 @@ def _measurements(results: Sequence[BenchmarkResult], home: Home) -> None:
         return
     rows = [
         {
+            "link": f"benchmarks?{urlencode({'result': one.id})}",
             "model": one.model,
             "kind": kind_of(one.format, one.precision or "unknown precision"),
             "device": one.device,
@@ -240,7 +241,6 @@ def _measurements(results: Sequence[BenchmarkResult], home: Home) -> None:
             "verdict": one.verdict,
             "measured by": one.origin,
             "created": _date(one.created),
-            "link": f"benchmarks?{urlencode({'result': one.id})}",
         }
         for one in results
     ]
@@ -285,7 +285,7 @@ def _graph(files: Sequence[Artifact], home: Home) -> None:
         )
     number = st.column_config.NumberColumn
     on_table.dataframe(
-        operator_frame(operators),
+        told_columns(operator_frame(operators)),
         hide_index=True,
         height=560,
         column_config={

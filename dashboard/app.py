@@ -7,12 +7,14 @@ from collections.abc import Callable
 import streamlit as st
 
 from dashboard.controls import tell
+from dashboard.stored import State, state_of
 from dashboard.views import View
 from edge_bench import variants
 from edge_bench.errors import EdgeBenchError
 from edge_bench.files import Home, default_home
 
 VIEWS = "dashboard.views"
+FOLLOW_SECONDS = 5
 # Streamlit leaves 6rem above and 10rem below for bars that this page does not have.
 STYLE = "<style>.stMainBlockContainer { padding-top: 4rem; padding-bottom: 3rem; }</style>"
 
@@ -29,7 +31,16 @@ def main() -> None:
         st.Page(_shown(view, home), title=view.title, url_path=name.replace("_", "-"), default=not index)
         for index, (name, view) in enumerate(ordered)
     ]
+    seen = state_of(home)
     st.navigation(pages, position="top").run()
+    _follow(home, seen)
+
+
+@st.fragment(run_every=FOLLOW_SECONDS)
+def _follow(home: Home, seen: State) -> None:
+    """Show the page again when what it was made from has grown."""
+    if state_of(home) != seen:
+        st.rerun()
 
 
 def _shown(view: type[View], home: Home) -> Callable[[], None]:

@@ -12,11 +12,14 @@ import streamlit as st
 
 from dashboard.frames import candidate_frame, devices
 from edge_bench.choose.candidates import candidates
+from edge_bench.errors import StoreError
 from edge_bench.files import Home
 from edge_bench.records import Artifact, BenchmarkResult, Candidate, FittedPredictor, Subnet
 from edge_bench.store import ResultStore
 
 JOINER = "\u2060"
+# Of the store, and of the folder of runs.
+State = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,24 @@ def stored(home: Home) -> Stored | None:
         return None
     with ResultStore(home.store_url) as store:
         return _read(home.store_url, store.revision())
+
+
+def state_of(home: Home) -> State:
+    """Return what changes when a record is written, or a run begins; makes no file.
+
+    A store that cannot be read has no state of its own: the page tells why.
+    """
+    try:
+        began = home.runs.stat().st_mtime_ns
+    except OSError:
+        began = 0
+    if not home.has_store:
+        return 0, began
+    try:
+        with ResultStore(home.store_url) as store:
+            return store.revision(), began
+    except StoreError:
+        return 0, began
 
 
 def candidates_of(records: Stored, device: str) -> Sequence[Candidate]:

@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, Locator, Page, Request, WebSocket, expe
 from dashboard.launch import ADDRESS, await_answer, serving
 from dashboard.stored import JOINER
 from edge_bench.files import HOME_VARIABLE, Home
-from edge_bench.records import Artifact
+from edge_bench.records import Artifact, BenchmarkResult
 from edge_bench.store import Record
 
 pytestmark = pytest.mark.browser
@@ -172,6 +172,18 @@ def test_an_infeasible_budget_is_told_where_it_was_set(
     page = open_page(f"{address}/pick?budget=0.05&preset=balanced")
     expect(page.get_by_test_id("stAlert")).to_contain_text("nearest miss is digits-")
     assert page.get_by_test_id("stException").count() == 0
+
+
+def test_a_store_that_grows_shows_up_by_itself(
+    made: tuple[Record, ...], put_in: PutIn, tmp_path: Path, open_page: Callable[..., Page]
+) -> None:
+    results = [one for one in made if isinstance(one, BenchmarkResult)]
+    home = put_in(Home(tmp_path / "growing"), (one for one in made if one not in results))
+    with _served(home) as served:
+        page = open_page(served)
+        expect(page.get_by_text("0 measured")).to_be_visible()
+        put_in(home, results)
+        expect(page.get_by_text("28 measured")).to_be_visible(timeout=PATIENCE_MS)
 
 
 @pytest.mark.parametrize("path", ["", "/pick"])

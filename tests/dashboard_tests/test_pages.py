@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from streamlit.testing.v1 import AppTest
 
 import dashboard
-from dashboard.stored import JOINER, escaped
+from dashboard.stored import JOINER, escaped, state_of
 from edge_bench.files import Home
 from edge_bench.records import Artifact, BenchmarkResult, Metric, Subnet
 from edge_bench.store import Record, ResultStore
@@ -281,6 +281,18 @@ def test_what_another_process_adds_is_seen_on_the_next_run(records: list[Record]
         store.add(*(one for one in records if isinstance(one, BenchmarkResult)))
     assert "28 measured" in trade_offs().markdown[0].value
     assert "28 measured" in shown.run().markdown[0].value
+
+
+def test_a_new_record_and_a_new_run_change_what_a_page_follows(records: list[Record], home: Home) -> None:
+    before = state_of(home)
+    assert not home.root.exists(), "looking makes no file"
+    with ResultStore(home.store_url) as store:
+        store.add(records[0])
+        grown = state_of(home)
+        store.add(records[1])
+    again = state_of(home)
+    (home.runs / "new-00000000").mkdir(parents=True)
+    assert len({before, grown, again, state_of(home)}) == 4
 
 
 def _pick_page() -> None:

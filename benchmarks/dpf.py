@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import report
-import text_runs
 import torch
+import training_runs
 
 from edge_bench.files import Home
 from supernet.evaluation import accuracy
@@ -52,10 +52,10 @@ EXCLUDED = ("classifier.*",)
 
 
 def main() -> int:
-    options = report.arguments(__doc__, work=text_runs.WORK)
+    options = report.arguments(__doc__, work=training_runs.WORK)
     settings, begun = SETTINGS[options.size], time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
-        home = text_runs.home_of(options.work, temporary)
+        home = training_runs.home_of(options.work, temporary)
         with ProcessPoolExecutor(settings.processes) as pool:
             asked = [
                 pool.submit(figures_of, home, settings, seed, SPARSITIES if place == 0 else SPARSITIES[:1])
@@ -121,16 +121,18 @@ def main() -> int:
 def figures_of(home: Home, settings: Settings, seed: int, shares: tuple[float, ...]) -> dict[str, Any]:
     """Return test accuracies, the shares of zeros, processor times, and how many weights came back."""
     told: dict[str, Any] = {"seed": seed}
-    dense = text_runs.trained(home, tables(settings, "dense", seed, {}))
-    told["dense"] = text_runs.on_test(dense, dense.space.largest())
+    dense = training_runs.trained(home, tables(settings, "dense", seed, {}))
+    told["dense"] = training_runs.on_test(dense, dense.space.largest())
     told["dense_core_seconds"] = summary_of(dense)["core_seconds"]
     for share in shares:
         told |= {f"one_shot_{percent(share)}{how}": value for how, value in one_shot(dense, share).items()}
         for technique in ("gradual_pruning", "dpf"):
             options = {technique: {"sparsity": share, "exclude": list(EXCLUDED)}}
-            run = text_runs.trained(home, tables(settings, f"{technique}-{percent(share)}", seed, options))
+            run = training_runs.trained(
+                home, tables(settings, f"{technique}-{percent(share)}", seed, options)
+            )
             summary, what = summary_of(run), f"{technique}_{percent(share)}"
-            told[what] = text_runs.on_test(run, run.space.largest())
+            told[what] = training_runs.on_test(run, run.space.largest())
             told[f"{what}_sparsity"] = zeros(run)
             told[f"{what}_core_seconds"] = summary["core_seconds"]
             if technique == "dpf":

@@ -16,7 +16,7 @@ from statistics import fmean
 from typing import Any
 
 import report
-import text_runs
+import training_runs
 from lottery_tickets_digits import PUBLISHED, Settings, tables
 
 from edge_bench.documents import from_document, to_document
@@ -47,10 +47,10 @@ FIRST = "20it"
 
 
 def main() -> int:
-    options = report.arguments(__doc__, work=text_runs.WORK)
+    options = report.arguments(__doc__, work=training_runs.WORK)
     size, begun = SIZES[options.size], time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
-        home = text_runs.home_of(options.work, temporary)
+        home = training_runs.home_of(options.work, temporary)
         with ProcessPoolExecutor(size.processes) as pool:
             asked = [pool.submit(looked_at, home, size, seed) for seed in size.seeds]
             seeds = [one.result() for one in asked]

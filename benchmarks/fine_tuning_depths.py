@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import report
-import text_runs
+import training_runs
 
 from edge_bench.files import Home
 from edge_bench.records import TransformerSpace
@@ -44,10 +44,10 @@ LENGTH = 80
 
 
 def main() -> int:
-    options = report.arguments(__doc__, work=text_runs.WORK)
+    options = report.arguments(__doc__, work=training_runs.WORK)
     settings, begun = SETTINGS[options.size], time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
-        home = text_runs.home_of(options.work, temporary)
+        home = training_runs.home_of(options.work, temporary)
         model = made_up(home.root / "encoder") if options.size == "smoke" else {"package": PACKAGE}
         seeds = [figures_of(home, settings, model, seed) for seed in settings.seeds]
     names = [name for name in seeds[0] if name != "seed"]
@@ -76,24 +76,24 @@ def main() -> int:
 def figures_of(home: Home, settings: Settings, model: dict[str, Any], seed: int) -> dict[str, Any]:
     """Return accuracies on the test split."""
     told: dict[str, Any] = {"seed": seed}
-    plain = text_runs.trained(home, tables(settings, "plain", model, seed, DROPOUT))
+    plain = training_runs.trained(home, tables(settings, "plain", model, seed, DROPOUT))
     told |= depths(plain, "plain", seed)
     dropped = tables(settings, "layer-drop", model, seed, DROPOUT_BESIDE_LAYER_DROP)
     dropped["techniques"] = {"layer_drop": {"rate": RATE}}
-    told |= depths(text_runs.trained(home, dropped), "layer_drop", seed)
+    told |= depths(training_runs.trained(home, dropped), "layer_drop", seed)
     first = tables(settings, "cut-first", {**model, "layers": SHALLOW}, seed, DROPOUT)
-    cut_first = text_runs.trained(home, first)
-    told["cut_first"] = text_runs.on_test(cut_first, cut_first.space.largest())
+    cut_first = training_runs.trained(home, first)
+    told["cut_first"] = training_runs.on_test(cut_first, cut_first.space.largest())
     return told
 
 
 def depths(run: TrainedRun, name: str, seed: int) -> dict[str, float]:
     """Return the accuracies of all layers, and of half of them, chosen in two ways."""
     assert isinstance(run.space, TransformerSpace)
-    told = {f"{name}_whole": text_runs.on_test(run, run.space.largest())}
+    told = {f"{name}_whole": training_runs.on_test(run, run.space.largest())}
     for how in ("every_other", "search"):
         arch = keep_list(how).choose(run, {"encoder": SHALLOW}, seed=seed, report=_unheard)
-        told[f"{name}_{how}"] = text_runs.on_test(run, arch)
+        told[f"{name}_{how}"] = training_runs.on_test(run, arch)
     return told
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import report
-import text_runs
 import torch
+import training_runs
 from torch import Tensor, nn
 
 from converters import FORMATS
@@ -234,7 +234,7 @@ def inputs_of(module: nn.Module, layers: int, space: TransformerSpace) -> tuple[
 
 def parities_of(settings: Settings, home: Home) -> Iterator[dict[str, Any]]:
     for example in settings.tasks:
-        run = text_runs.trained(home, tables_of(example, settings))
+        run = training_runs.trained(home, tables_of(example, settings))
         space = run.space
         assert isinstance(space, TransformerSpace)
         kept = {stack: every_other(count, count // 2) for stack, count in space.layers.items()}

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import report
-import text_runs
+import training_runs
 
 from edge_bench.files import Home
 from edge_bench.records import ArchConfig, TransformerSpace
@@ -45,15 +45,17 @@ SETTINGS = {
 
 
 def main() -> int:
-    options = report.arguments(__doc__, work=text_runs.WORK)
+    options = report.arguments(__doc__, work=training_runs.WORK)
     settings, begun = SETTINGS[options.size], time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
-        home = text_runs.home_of(options.work, temporary)
-        data = text_runs.wikitext_folder(Path(options.work or temporary) / "text", settings.test_characters)
+        home = training_runs.home_of(options.work, temporary)
+        data = training_runs.wikitext_folder(
+            Path(options.work or temporary) / "text", settings.test_characters
+        )
         seeds = [figures_of(home, data, settings, seed) for seed in settings.seeds]
     figures = {"seeds": seeds, "means": means(seeds)}
     facts = {"seconds": time.perf_counter() - begun, "settings": vars(settings)}
-    facts["data"] = text_runs.WIKITEXT
+    facts["data"] = training_runs.WIKITEXT
     print(table(figures["means"]))
     return report.write("layer_drop_language", options.size, figures, bars(seeds), **facts)
 
@@ -62,12 +64,12 @@ def figures_of(home: Home, data: Path, settings: Settings, seed: int) -> dict[st
     """Return the perplexities of one character, by arm, of the networks that are compared."""
     plain = tables_of(data, settings, seed)
     dropped = {"techniques": {"layer_drop": {"rate": RATE}}}
-    arms = {"plain": text_runs.trained(home, plain)}
+    arms = {"plain": training_runs.trained(home, plain)}
     tuning = {**plain["training"], "epoch_steps": settings.tuning_steps, "learning_rate": 1e-3}
     again = {key: plain[key] for key in ("seed", "data")}
     start = {"start": {"run": arms["plain"].name}, "training": tuning, "name": f"tuned-{seed}"}
-    arms["fine_tuned"] = text_runs.trained(home, {**again, **start, **dropped})
-    arms["layer_drop"] = text_runs.trained(home, {**plain, **dropped, "name": f"layer-drop-{seed}"})
+    arms["fine_tuned"] = training_runs.trained(home, {**again, **start, **dropped})
+    arms["layer_drop"] = training_runs.trained(home, {**plain, **dropped, "name": f"layer-drop-{seed}"})
     return {arm: perplexities(run) for arm, run in arms.items()} | {"seed": seed}
 
 
@@ -109,9 +111,10 @@ def perplexities(run: TrainedRun) -> dict[str, Any]:
     }
     generator = np.random.default_rng(0)
     drawn = [tuple(sorted(map(int, generator.permutation(layers)[: layers // 2]))) for _ in range(DRAWS)]
-    told: dict[str, Any] = {name: text_runs.on_test(run, arch) for name, arch in named.items()}
+    told: dict[str, Any] = {name: training_runs.on_test(run, arch) for name, arch in named.items()}
     told["random_halves"] = {
-        ",".join(map(str, kept)): text_runs.on_test(run, space.keeping({"decoder": kept})) for kept in drawn
+        ",".join(map(str, kept)): training_runs.on_test(run, space.keeping({"decoder": kept}))
+        for kept in drawn
     }
     halves = told["random_halves"].values()
     told["random_half_median"], told["random_half_worst"] = statistics.median(halves), max(halves)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import report
-import text_runs
+import training_runs
 
 from edge_bench.data import open_control
 from edge_bench.documents import from_document
@@ -55,12 +55,12 @@ CONTROLS = ("random_ticket", "layer_shuffled")
 
 
 def main() -> int:
-    options = report.arguments(__doc__, work=text_runs.WORK)
+    options = report.arguments(__doc__, work=training_runs.WORK)
     settings, begun = SETTINGS[options.size], time.perf_counter()
     figures: dict[str, Any] = {}
     absent: list[str] = []
     with tempfile.TemporaryDirectory() as temporary:
-        home = text_runs.home_of(options.work, temporary)
+        home = training_runs.home_of(options.work, temporary)
         with ProcessPoolExecutor(settings.processes) as pool:
             for environment in settings.epochs:
                 if not installed(environment):
@@ -105,7 +105,7 @@ def returns(home: Home, settings: Settings, environment: str, seed: int) -> list
     for rung in rungs:
         run = TrainedRun.open(rung.folder)
         levels[rung.level]["left"] = rung.left
-        levels[rung.level][rung.control or "ticket"] = text_runs.on_test(run, run.space.largest())
+        levels[rung.level][rung.control or "ticket"] = training_runs.on_test(run, run.space.largest())
     return levels
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import report
-import text_runs
+import training_runs
 
 from edge_bench.documents import from_document
 from edge_bench.files import Home
@@ -50,10 +50,10 @@ FIFTH, TWENTIETH, LEAST = 7, 14, 16
 
 
 def main() -> int:
-    options = report.arguments(__doc__, work=text_runs.WORK)
+    options = report.arguments(__doc__, work=training_runs.WORK)
     settings, begun = SETTINGS[options.size], time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
-        home = text_runs.home_of(options.work, temporary)
+        home = training_runs.home_of(options.work, temporary)
         with ProcessPoolExecutor(settings.processes) as pool:
             dense = [
                 [pool.submit(dense_on_selection, home, settings, seed, rate) for seed in settings.seeds]
@@ -134,7 +134,7 @@ def accuracies(home: Home, settings: Settings, seed: int, rates: dict[str, Any])
     for rung in rungs:
         run = TrainedRun.open(rung.folder)
         levels[rung.level]["left"] = rung.left
-        levels[rung.level][rung.control or "ticket"] = text_runs.on_test(run, run.space.largest())
+        levels[rung.level][rung.control or "ticket"] = training_runs.on_test(run, run.space.largest())
     return levels
 
 

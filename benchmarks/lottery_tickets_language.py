@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import report
-import text_runs
+import training_runs
 
 from edge_bench.documents import from_document
 from edge_bench.files import Home
@@ -55,11 +55,11 @@ CONTROL, HARDER = "random_ticket", "layer_shuffled"
 
 
 def main() -> int:
-    options = report.arguments(__doc__, work=text_runs.WORK)
+    options = report.arguments(__doc__, work=training_runs.WORK)
     settings, begun = SETTINGS[options.size], time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
-        home = text_runs.home_of(options.work, temporary)
-        data = text_runs.wikitext_folder(
+        home = training_runs.home_of(options.work, temporary)
+        data = training_runs.wikitext_folder(
             Path(options.work or temporary).absolute() / "text", settings.test_characters
         )
         with ProcessPoolExecutor(settings.processes) as pool:
@@ -77,7 +77,7 @@ def main() -> int:
         options.size,
         {"test_perplexity": {"means": means, "seeds": seeds}},
         bars_of(means),
-        data=text_runs.WIKITEXT,
+        data=training_runs.WIKITEXT,
         settings=vars(settings),
         seconds=time.perf_counter() - begun,
     )
@@ -98,7 +98,7 @@ def perplexities(home: Home, data: Path, settings: Settings, seed: int) -> list[
     for rung in rungs:
         run = TrainedRun.open(rung.folder)
         levels[rung.level]["left"] = rung.left
-        levels[rung.level][rung.control or "ticket"] = text_runs.on_test(run, run.space.largest())
+        levels[rung.level][rung.control or "ticket"] = training_runs.on_test(run, run.space.largest())
     return levels
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import report
-import text_runs
+import training_runs
 
 from edge_bench.documents import from_document
 from edge_bench.files import Home
@@ -49,10 +49,10 @@ SETTINGS = {
 
 
 def main() -> int:
-    options = report.arguments(__doc__, work=text_runs.WORK)
+    options = report.arguments(__doc__, work=training_runs.WORK)
     settings, begun = SETTINGS[options.size], time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
-        home = text_runs.home_of(options.work, temporary)
+        home = training_runs.home_of(options.work, temporary)
         with ProcessPoolExecutor(settings.processes) as pool:
             asked = [pool.submit(figures_of, home, settings, seed) for seed in settings.seeds]
             seeds = [one.result() for one in asked]
@@ -111,7 +111,7 @@ def figures_of(home: Home, settings: Settings, seed: int) -> dict[str, Any]:
         run = TrainedRun.open(rung.folder)
         arch = read_record(rung.folder).arch
         assert arch is not None
-        told[f"{rung.control or 'ticket'}_{rung.level}"] = text_runs.on_test(run, arch)
+        told[f"{rung.control or 'ticket'}_{rung.level}"] = training_runs.on_test(run, arch)
     return told
 
 

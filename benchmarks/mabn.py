@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import report
-import text_runs
+import training_runs
 
 from edge_bench.files import Home
 from supernet.run import SUMMARY_FILE
@@ -92,7 +92,7 @@ class Arm:
 
 
 def main() -> int:
-    options = report.arguments(__doc__, work=text_runs.WORK)
+    options = report.arguments(__doc__, work=training_runs.WORK)
     settings, begun = SETTINGS[options.size], time.perf_counter()
     same_steps = {
         "mabn": Arm(mabn=True, steps=settings.steps),
@@ -107,7 +107,7 @@ def main() -> int:
     elastic = Arm(elastic=True, steps=settings.supernet_steps, rate=0.01)
     supernets = {"mabn": replace(elastic, mabn=True), "batch_norm": elastic}
     with tempfile.TemporaryDirectory() as temporary:
-        home = text_runs.home_of(options.work, temporary)
+        home = training_runs.home_of(options.work, temporary)
         with ProcessPoolExecutor(settings.processes) as pool:
             runs = _Runs(home, settings, pool)
             equal = runs.on_test(same_steps)
@@ -195,11 +195,11 @@ class _Runs:
 
 def figures_of(home: Home, settings: Settings, arm: Arm, seed: int) -> dict[str, float]:
     """Train an arm, unless that is done; return its accuracies and its processor time."""
-    run = text_runs.trained(home, tables(settings, arm, seed))
+    run = training_runs.trained(home, tables(settings, arm, seed))
     summary = json.loads((run.folder / SUMMARY_FILE).read_text(encoding="utf-8"))
     return {
-        "largest": text_runs.on_test(run, run.space.largest()),
-        "smallest": text_runs.on_test(run, run.space.smallest()),
+        "largest": training_runs.on_test(run, run.space.largest()),
+        "smallest": training_runs.on_test(run, run.space.smallest()),
         "selection": summary["largest_accuracy"],
         "core_seconds": summary["core_seconds"],
     }

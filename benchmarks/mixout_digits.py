@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import report
-import text_runs
 import torch
+import training_runs
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
@@ -62,12 +62,12 @@ SHOTS = 3
 
 
 def main() -> int:
-    options = report.arguments(__doc__, work=text_runs.WORK)
+    options = report.arguments(__doc__, work=training_runs.WORK)
     settings, begun = SETTINGS[options.size], time.perf_counter()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
-        home = text_runs.home_of(options.work, temporary)
-        start = text_runs.trained(home, pretraining(settings))
+        home = training_runs.home_of(options.work, temporary)
+        start = training_runs.trained(home, pretraining(settings))
         with ProcessPoolExecutor(settings.processes) as pool:
             asked = [pool.submit(figures_of, home, settings, seed) for seed in settings.seeds]
             seeds = [one.result() for one in asked]
@@ -128,7 +128,7 @@ def figures_of(home: Home, settings: Settings, seed: int) -> dict[str, dict[str,
             (settings.learning_rate, name),
             (HIGH * settings.learning_rate, f"{name}, high"),
         ):
-            run = text_runs.trained(home, tuning(settings, folder, seed, label, techniques, rate))
+            run = training_runs.trained(home, tuning(settings, folder, seed, label, techniques, rate))
             weights = run.network.state_dict()
             apart = [(weights[key] - value).square().sum() for key, value in start.state_dict().items()]
             told[label] = {

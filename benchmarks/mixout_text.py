@@ -21,7 +21,7 @@ from typing import Any
 import fine_tuning_depths
 import numpy as np
 import report
-import text_runs
+import training_runs
 
 from edge_bench.files import Home, write_text
 
@@ -58,10 +58,10 @@ ARMS: dict[str, tuple[float, float, dict[str, Any]]] = {
 
 
 def main() -> int:
-    options = report.arguments(__doc__, work=text_runs.WORK)
+    options = report.arguments(__doc__, work=training_runs.WORK)
     settings, begun = SETTINGS[options.size], time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
-        home = text_runs.home_of(options.work, temporary)
+        home = training_runs.home_of(options.work, temporary)
         smoke = options.size == "smoke"
         package = {"package": fine_tuning_depths.PACKAGE, "length": LENGTH}
         model = fine_tuning_depths.made_up(home.root / "encoder") if smoke else package
@@ -115,9 +115,9 @@ def accuracies(
     known = home.root / "accuracies" / f"{name}.json"
     if not known.is_file():
         data = sentences(home.root / f"sentences-{seed}", settings, seed)
-        run = text_runs.trained(home, tables(settings, name, model, arm, rate, seed, data))
+        run = training_runs.trained(home, tables(settings, name, model, arm, rate, seed, data))
         whole = run.space.largest()
-        found = {"selection": run.judge(whole).value, "test": text_runs.on_test(run, whole)}
+        found = {"selection": run.judge(whole).value, "test": training_runs.on_test(run, whole)}
         known.parent.mkdir(parents=True, exist_ok=True)
         write_text(known, json.dumps(found) + "\n")
         # A third of a gigabyte each.

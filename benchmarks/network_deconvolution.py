@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 import report
-import text_runs
 import torch
+import training_runs
 from torch import Tensor, nn
 
 from converters.export import export_subnet
@@ -89,10 +89,10 @@ SETTINGS = {
 
 
 def main() -> int:
-    options = report.arguments(__doc__, work=text_runs.WORK)
+    options = report.arguments(__doc__, work=training_runs.WORK)
     settings, begun = SETTINGS[options.size], time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
-        home = text_runs.home_of(options.work, temporary)
+        home = training_runs.home_of(options.work, temporary)
         asked = [(arm, rate, seed) for arm in ARMS for rate in settings.rates for seed in settings.seeds]
         with ProcessPoolExecutor(settings.processes) as pool:
             runs = list(pool.map(partial(curve, home, settings), *zip(*asked, strict=True)))
@@ -182,7 +182,7 @@ def bars_of(figures: Mapping[str, Any]) -> list[report.Bar]:
 
 def curve(home: Home, settings: Settings, arm: str, rate: float, seed: int) -> dict[str, Any]:
     """Return accuracies and losses behind each epoch of a run."""
-    run = text_runs.trained(home, tables(settings, arm, rate, seed))
+    run = training_runs.trained(home, tables(settings, arm, rate, seed))
     arch, task = run.space.largest(), run.task
     networks = [
         task.judged(partial(checkpoint.restore, run.folder / KEPT_FILE.format(step=step)))
@@ -221,7 +221,7 @@ def means(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def opened(home: Home, settings: Settings, arm: str, run: Mapping[str, Any]) -> TrainedRun:
-    return text_runs.trained(home, tables(settings, arm, run["rate"], run["seed"]))
+    return training_runs.trained(home, tables(settings, arm, run["rate"], run["seed"]))
 
 
 @torch.no_grad()

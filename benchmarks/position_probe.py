@@ -17,8 +17,8 @@ from itertools import pairwise
 from typing import Any
 
 import report
-import text_runs
 import torch
+import training_runs
 
 from edge_bench.files import Home
 from edge_bench.records.position import TARGETS, PositionFindings
@@ -50,10 +50,10 @@ UNTRAINED = "zeros, untrained"
 
 
 def main() -> int:
-    options = report.arguments(__doc__, work=text_runs.WORK)
+    options = report.arguments(__doc__, work=training_runs.WORK)
     settings, begun = SETTINGS[options.size], time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
-        home = text_runs.home_of(options.work, temporary)
+        home = training_runs.home_of(options.work, temporary)
         with ProcessPoolExecutor(
             settings.processes, initializer=torch.set_num_threads, initargs=(1,)
         ) as pool:
@@ -124,9 +124,9 @@ def figures_of(home: Home, settings: Settings, seed: int) -> dict[str, Any]:
     """Return accuracies, and scores by network, source, figure and target."""
     told: dict[str, Any] = {"seed": seed, "networks": {}}
     for padding in PADDINGS:
-        run = text_runs.trained(home, tables(settings, padding, seed))
+        run = training_runs.trained(home, tables(settings, padding, seed))
         arch = run.space.largest()
-        told[f"accuracy_{padding}"] = text_runs.on_test(run, arch)
+        told[f"accuracy_{padding}"] = training_runs.on_test(run, arch)
         began = time.process_time()
         told["networks"][padding] = scores(settings, Subject.of_run(run, arch))
         told[f"probe_core_seconds_{padding}"] = time.process_time() - began

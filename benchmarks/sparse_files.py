@@ -20,8 +20,8 @@ from typing import Any
 import arm_emulated
 import numpy as np
 import report
-import text_runs
 import torch
+import training_runs
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
@@ -110,11 +110,11 @@ print(json.dumps({"ms": [1000 * float(np.median(own)) for own in seconds], "diff
 
 
 def main() -> int:
-    options = report.arguments(__doc__, work=text_runs.WORK, environment=arm_emulated.ENVIRONMENT)
+    options = report.arguments(__doc__, work=training_runs.WORK, environment=arm_emulated.ENVIRONMENT)
     settings, begun = SETTINGS.get(options.size, SETTINGS["cpu"]), time.perf_counter()
     plan = ComparisonPlan(max_seconds=settings.seconds, precision=0.02)
     with tempfile.TemporaryDirectory() as temporary:
-        home = text_runs.home_of(options.work, temporary)
+        home = training_runs.home_of(options.work, temporary)
         figures = {
             "tickets": [ticket(home, settings, hidden, plan) for hidden in settings.hidden],
             "lite": lite(home, settings, plan, Path(temporary)),

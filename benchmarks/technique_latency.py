@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import report
-import text_runs
+import training_runs
 
 from converters.export import export_subnet
 from edge_bench import variants
@@ -60,7 +60,7 @@ SETTINGS = {
 
 
 def main() -> int:
-    options = report.arguments(__doc__, work=text_runs.WORK)
+    options = report.arguments(__doc__, work=training_runs.WORK)
     settings, begun = SETTINGS[options.size], time.perf_counter()
     plan = ComparisonPlan(
         max_seconds=settings.seconds,
@@ -70,8 +70,8 @@ def main() -> int:
     )
     figures: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as temporary:
-        home = text_runs.home_of(options.work, temporary)
-        plain = text_runs.trained(home, tables(settings, "plain"))
+        home = training_runs.home_of(options.work, temporary)
+        plain = training_runs.trained(home, tables(settings, "plain"))
         files = exported(plain, home, settings)
         for name in list(of_images())[: settings.techniques or None]:
             own = exported(run_with(name, home, settings), home, settings)
@@ -115,7 +115,7 @@ def run_with(name: str, home: Home, settings: Settings) -> TrainedRun:
         config = checked(from_document(RunConfig, table))
         *_, last = climb(config, rounds=1, controls=(), home=home, say=lambda line: None, interactive=False)
         return TrainedRun.open(last.folder)
-    return text_runs.trained(home, table)
+    return training_runs.trained(home, table)
 
 
 def exported(run: TrainedRun, home: Home, settings: Settings) -> dict[str, Path]:

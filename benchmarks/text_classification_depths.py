@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import report
-import text_runs
+import training_runs
 
 from edge_bench.files import Home
 from edge_bench.records import TransformerSpace
@@ -41,10 +41,10 @@ DROPOUT, DROPOUT_BESIDE_LAYER_DROP = 0.1, 0.0
 
 
 def main() -> int:
-    options = report.arguments(__doc__, work=text_runs.WORK)
+    options = report.arguments(__doc__, work=training_runs.WORK)
     settings, begun = SETTINGS[options.size], time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
-        home = text_runs.home_of(options.work, temporary)
+        home = training_runs.home_of(options.work, temporary)
         seeds = [figures_of(home, settings, seed) for seed in settings.seeds]
     names = [name for name in seeds[0] if name != "seed"]
     means = {name: statistics.fmean(one[name] for one in seeds) for name in names}
@@ -75,15 +75,15 @@ def figures_of(home: Home, settings: Settings, seed: int) -> dict[str, Any]:
     """Return accuracies on the test split."""
     dropped = {"techniques": {"layer_drop": {"rate": RATE}}}
     lowered = tables(settings, "layer-drop", DEEP, seed, DROPOUT_BESIDE_LAYER_DROP)
-    trained = text_runs.trained(home, lowered | dropped)
-    alone = text_runs.trained(home, tables(settings, "shallow", SHALLOW, seed, DROPOUT))
+    trained = training_runs.trained(home, lowered | dropped)
+    alone = training_runs.trained(home, tables(settings, "shallow", SHALLOW, seed, DROPOUT))
     assert isinstance(trained.space, TransformerSpace)
     told: dict[str, Any] = {"seed": seed}
-    told["layer_drop_whole"] = text_runs.on_test(trained, trained.space.largest())
+    told["layer_drop_whole"] = training_runs.on_test(trained, trained.space.largest())
     for how in ("every_other", "search"):
         arch = keep_list(how).choose(trained, {"encoder": SHALLOW}, seed=seed, report=_unheard)
-        told[how] = text_runs.on_test(trained, arch)
-    told["shallow_alone"] = text_runs.on_test(alone, alone.space.largest())
+        told[how] = training_runs.on_test(trained, arch)
+    told["shallow_alone"] = training_runs.on_test(alone, alone.space.largest())
     return told
 
 

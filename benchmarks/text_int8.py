@@ -17,7 +17,7 @@ from typing import Any
 import layer_drop_language
 import report
 import text_classification_depths
-import text_runs
+import training_runs
 import translation_depths
 
 from converters import FORMATS
@@ -40,11 +40,11 @@ SMOKE_FORMATS = ("onnx",)
 
 
 def main() -> int:
-    options = report.arguments(__doc__, work=text_runs.WORK)
+    options = report.arguments(__doc__, work=training_runs.WORK)
     begun, size = time.perf_counter(), options.size
     formats = SMOKE_FORMATS if size == "smoke" else variants.names(FORMATS)
     with tempfile.TemporaryDirectory() as temporary:
-        home = text_runs.home_of(options.work, temporary)
+        home = training_runs.home_of(options.work, temporary)
         tables = list(runs_of(size, Path(options.work or temporary)))
         rows = [
             row
@@ -78,7 +78,7 @@ def runs_of(size: str, work: Path) -> Iterator[dict[str, Any]]:
     dropout = classifier.DROPOUT
     yield classifier.tables(classifier.SETTINGS[size], "shallow", classifier.SHALLOW, 0, dropout)
     settings = layer_drop_language.SETTINGS[size]
-    folder = text_runs.wikitext_folder(work / "text", settings.test_characters)
+    folder = training_runs.wikitext_folder(work / "text", settings.test_characters)
     yield layer_drop_language.tables_of(folder, settings, 0)
     yield translation_depths.tables_of(
         translation_depths.SETTINGS[size], "alone-3-3", (3, 3), translation_depths.DROPOUT
@@ -89,7 +89,7 @@ def rows_of(
     home: Home, tables: dict[str, Any], form: str, plan: ComparisonPlan
 ) -> Iterator[dict[str, Any]]:
     """Train, cut and export; yield what int8 does to the network's file and to its step's."""
-    run = text_runs.trained(home, tables)
+    run = training_runs.trained(home, tables)
     subnet = run.cut(run.space.largest(), home=home)
     whole = export_subnet(subnet, home=home, format=form, precision="fp32")
     small = export_subnet(subnet, home=home, format=form, precision="int8")

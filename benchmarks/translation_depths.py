@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import report
-import text_runs
+import training_runs
 
 from edge_bench.files import Home
 from edge_bench.records import TransformerSpace
@@ -50,10 +50,10 @@ DROPOUT, OTHER_DROPOUT = 0.0, 0.1
 
 
 def main() -> int:
-    options = report.arguments(__doc__, work=text_runs.WORK)
+    options = report.arguments(__doc__, work=training_runs.WORK)
     settings, begun = SETTINGS[options.size], time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
-        home = text_runs.home_of(options.work, temporary)
+        home = training_runs.home_of(options.work, temporary)
         # One network on one core each is quicker than both cores on one small network after another.
         with multiprocessing.get_context("spawn").Pool(2) as pool:
             # The longest first, so that neither core waits for long.
@@ -108,16 +108,16 @@ def figures_of(root: Path, settings: Settings, depths: Depths | None, dropout: f
     if depths is None:
         dropped = {"encoder_rate": ENCODER_RATES, "decoder_rate": DECODER_RATES}
         tables = tables_of(settings, "once", LADDER[0], dropout)
-        run = text_runs.trained(home, tables | {"techniques": {"layer_drop": dropped}})
+        run = training_runs.trained(home, tables | {"techniques": {"layer_drop": dropped}})
     else:
-        run = text_runs.trained(home, tables_of(settings, f"alone-{name(depths)}", depths, dropout))
+        run = training_runs.trained(home, tables_of(settings, f"alone-{name(depths)}", depths, dropout))
     space = run.space
     assert isinstance(space, TransformerSpace)
     archs = {"whole": space.largest()}
     if depths is None:
         archs |= {name(rung): space.spread({"encoder": rung[0], "decoder": rung[1]}) for rung in LADDER}
     told = {
-        key: {"selection": run.judge(arch).value, "test": text_runs.on_test(run, arch)}
+        key: {"selection": run.judge(arch).value, "test": training_runs.on_test(run, arch)}
         for key, arch in archs.items()
     }
     return {

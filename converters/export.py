@@ -50,9 +50,9 @@ def export_subnet(
     """Write `subnet` as files under the home folder; return the record of its network, metrics included,
     and then that of its step where it generates text.
 
-    Files appear only when they answer as the network does (fp32; for int8 the difference is reported), of
-    images also at each border,
-    and have run on every example (or episode) of the selection and the test split, one at a time.
+    Files appear only when they answer as the network does (fp32; for int8 the difference is reported), for
+    images also at each border, and have run on every example (or episode) of the selection and the test
+    split, one at a time.
 
     Args:
         subnet: the network; its programs are read from `home`.

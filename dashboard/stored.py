@@ -40,7 +40,7 @@ class Stored:
 
 def stored(home: Home) -> Stored | None:
     """Return what the store holds, or None where there is no store; makes no file."""
-    if not (home.root / "store.sqlite").is_file():
+    if not home.has_store:
         return None
     with ResultStore(home.store_url) as store:
         return _read(home.store_url, store.revision())

@@ -235,6 +235,11 @@ def judgement(told: Any) -> Judgement:
     return from_document(Judgement, told)
 
 
+def read_judgements(folder: Path) -> tuple[Judgement, ...]:
+    """Return what the whole lines of a run folder's `judged.jsonl` say; nothing where there is no file."""
+    return read_lines(folder / JUDGED_FILE, judgement).found
+
+
 def read_positions(home: Home) -> Lines[PositionFindings]:
     """Read what probes of position have found, by the names of the networks."""
     found: list[PositionFindings] = []

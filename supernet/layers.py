@@ -20,10 +20,10 @@ from supernet import plain
 from supernet.convolution import depthwise, pointwise
 from supernet.moving_average_norm import MovingAverageNorm, centred
 from supernet.plain import BATCH_NORM_EPS, activation, scaled_by_mean_square
-from supernet.ranks import synchronised_batch_norm
+from supernet.ranks import Synchronised, synchronised_batch_norm
 
 
-class ElasticNorm(nn.Module):
+class ElasticNorm(Synchronised, nn.Module):
     """Batch norm over the first channels of x [n, c, h, w], always by the statistics of the batch.
 
     Where it is `synchronised`, the batch is that of all processes that train together. One `about_zero`
@@ -32,7 +32,7 @@ class ElasticNorm(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.synchronised = self.about_zero = False
+        self.about_zero = False
         self.weight = nn.Parameter(torch.ones(width))
         self.bias = nn.Parameter(torch.zeros(width))
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from supernet.ranks import mean_over_ranks, rank_count
+from supernet.ranks import Synchronised, mean_over_ranks, rank_count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Averaging:
     clip_limit: float = 5.0
 
 
-class MovingAverageNorm(nn.Module):
+class MovingAverageNorm(Synchronised, nn.Module):
     """Scale the first channels of x [n, c, h, w] by moving averages of their mean square.
 
     `weight` and `bias` [channels] are those of the batch norm whose place it takes. In training a batch

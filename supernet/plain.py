@@ -16,21 +16,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from supernet.ranks import synchronised_batch_norm
+from supernet.ranks import Synchronised, synchronised_batch_norm
 
 BATCH_NORM_EPS = 1e-5
 
 M = TypeVar("M", bound=nn.Module)
 
 
-class BatchNorm(nn.BatchNorm2d):
+class BatchNorm(Synchronised, nn.BatchNorm2d):
     """Batch norm that can be trained; where it is `synchronised`, over the batch of all processes.
 
     Its running statistics are not what a subnet is judged with: `calibration.recalibrate` estimates those.
     One `about_zero` takes no mean away: its `running_mean` stays 0, and its variance is the mean square.
     """
 
-    synchronised = False
     about_zero = False
 
     def forward(self, x: Tensor) -> Tensor:

@@ -128,6 +128,14 @@ class _EmptyPass(nn.Module):
         return 0 * torch.stack(firsts).sum()
 
 
+class Synchronised:
+    """A module with statistics of the batch. Where it is `synchronised`, that is the batch of all processes
+    that train together, each of which holds as many examples.
+    """
+
+    synchronised: bool = False
+
+
 def rank_count() -> int:
     """Return how many processes train together."""
     return dist.get_world_size() if dist.is_initialized() else 1

@@ -19,10 +19,9 @@ from edge_bench.documents import canonical_json
 from edge_bench.errors import ConfigError, TrainingError
 from edge_bench.files import Home, explained, sha256_of
 from edge_bench.records import AnySpace, ArchConfig, Metric, Subnet, macs_of
-from edge_bench.runs import JUDGED_FILE, Judgement
+from edge_bench.runs import JUDGED_FILE, Judgement, read_judgements
 from edge_bench.store import now
 from supernet import checkpoint
-from supernet.judgements import read_judgements
 from supernet.memory import keep_freed_memory
 from supernet.run import CHECKPOINT_FILE, SUMMARY_FILE, RunRecord, read_record
 from supernet.tasks import Task, task_of

@@ -32,15 +32,12 @@ from supernet import checkpoint
 from supernet.averaging import WeightAverage
 from supernet.channels import importance_orders, reorder
 from supernet.checkpoint import Progress
-from supernet.layers import ElasticNorm
 from supernet.memory import keep_freed_memory
-from supernet.moving_average_norm import MovingAverageNorm
 from supernet.network import ElasticNetwork
 from supernet.optimization import optimizer_of, states_by_name
 from supernet.phases import Place, narrowed, place_of, rate_at
-from supernet.plain import BatchNorm
 from supernet.progress import shown
-from supernet.ranks import GradientExchange, Ranks, joined, ranks_of_environment
+from supernet.ranks import GradientExchange, Ranks, Synchronised, joined, ranks_of_environment
 from supernet.run import (
     CHECKPOINT_FILE,
     KEPT_FILE,
@@ -57,7 +54,6 @@ from supernet.run import (
 from supernet.step import StepResult
 from supernet.tasks import Task, task_of
 from supernet.training_step import TrainingStep
-from supernet.whitening import Whitening
 
 # What the generators of a run are for; part of their seed (2 is that of the weights).
 _ORDER, _STEP = 0, 1
@@ -153,7 +149,7 @@ class _Session:
         task.begin(self.network)
         if ranks.count > 1 and config.training.synchronise_batch_norm:
             for module in self.network.modules():
-                if isinstance(module, ElasticNorm | BatchNorm | MovingAverageNorm | Whitening):
+                if isinstance(module, Synchronised):
                     module.synchronised = True
         first = 0 if progress else task.start(self.network, home)
         # New weights for a new run; those of the checkpoint replace them for one that goes on.
@@ -207,24 +203,19 @@ class _Session:
         until = self.config.training.until
         if not until:
             return steps
-        end = TrainingStep.parse(until, steps_per_epoch=self.steps_per_epoch)
-        if not 1 <= end.count <= steps:
-            last = TrainingStep(steps, self.steps_per_epoch)
-            raise ConfigError(
-                f"training.until is {end}, step {end.count}; it must be 1it to {last}, the end"
-            )
-        return end.count
+        return self._point("training.until is", until, steps)
 
     def _points(self, named: tuple[str, ...], steps: int) -> set[int]:
         """Return the steps whose weights are kept."""
-        points = {TrainingStep.parse(one, steps_per_epoch=self.steps_per_epoch) for one in named}
-        for point in points:
-            if not 1 <= point.count <= steps:
-                end = TrainingStep(steps, self.steps_per_epoch)
-                raise ConfigError(
-                    f"training.keep holds {point}, step {point.count}; it must be 1it to {end}, the end"
-                )
-        return {point.count for point in points}
+        return {self._point("training.keep holds", one, steps) for one in named}
+
+    def _point(self, said: str, point: str, steps: int) -> int:
+        """Return the number of the step that an option names; `ConfigError` where the run has none such."""
+        step = TrainingStep.parse(point, steps_per_epoch=self.steps_per_epoch)
+        if not 1 <= step.count <= steps:
+            end = TrainingStep(steps, self.steps_per_epoch)
+            raise ConfigError(f"{said} {step}, step {step.count}; it must be 1it to {end}, the end")
+        return step.count
 
     def _begin_phase(self, place: Place) -> None:
         """Do what a phase begins with; a step before the checkpoint it was done already."""

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from supernet.ranks import sum_over_ranks
+from supernet.ranks import Synchronised, sum_over_ranks
 
 # Of the mean variance, added where there are fewer rows than columns: the covariance alone has no inverse.
 SCARCE_RIDGE = 1e-2
@@ -75,7 +75,7 @@ def inverse_square_root(matrices: Tensor, *, iterations: int) -> Tensor:
     return root
 
 
-class Whitening(nn.Module):
+class Whitening(Synchronised, nn.Module):
     """Mean μ [groups, f] and matrix D [groups, f, f] of a layer's rows, of the batch and running.
 
     In training they are the batch's, and gradients flow through them; in evaluation, or where it does not
@@ -93,7 +93,6 @@ class Whitening(nn.Module):
         super().__init__()
         self.estimation = estimation
         self.estimates = True
-        self.synchronised = False
         self.register_buffer("mean", torch.zeros(groups, features, device=device))
         identity = torch.eye(features, device=device)
         self.register_buffer("matrix", identity.repeat(groups, 1, 1))

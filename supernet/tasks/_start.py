@@ -11,9 +11,9 @@ from edge_bench.errors import ConfigError
 from edge_bench.files import Home
 from edge_bench.records import ArchConfig, parse_arch
 from edge_bench.records.notation import FORMS
+from edge_bench.runs import read_judgements
 from edge_bench.store import ResultStore
 from supernet import checkpoint
-from supernet.judgements import read_judgements
 from supernet.run import CHECKPOINT_FILE, RunConfig, RunRecord, find_run, read_record
 from supernet.tasks import Task, task_of
 

@@ -13,7 +13,7 @@ from edge_bench.errors import ConfigError
 from supernet.layers import ElasticConv, ElasticNorm
 from supernet.moving_average_norm import Averaging, CentredConv2d, MovingAverageNorm
 from supernet.plain import BATCH_NORM_EPS, BatchNorm
-from supernet.ranks import average_over_ranks
+from supernet.ranks import Synchronised, average_over_ranks
 from supernet.techniques import Technique
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Mabn(Averaging, Technique):
             norm.bias,
             eps=norm.eps if isinstance(norm, nn.BatchNorm2d) else BATCH_NORM_EPS,
             averaging=Averaging(**own),
-            synchronised=bool(getattr(norm, "synchronised", False)),
+            synchronised=isinstance(norm, Synchronised) and norm.synchronised,
         )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
+from pages import opened
 from streamlit.testing.v1 import AppTest
 
 from dashboard import benchmark_frames as told
@@ -46,12 +47,7 @@ def result(measured: list[BenchmarkResult]) -> BenchmarkResult:
 
 
 def benchmarks(**link: str) -> AppTest:
-    page = AppTest.from_function(_page, default_timeout=60)
-    for name, value in link.items():
-        page.query_params[name] = value
-    page.run()
-    assert not page.exception
-    return page
+    return opened(AppTest.from_function(_page, default_timeout=60), link)
 
 
 def test_an_empty_store_says_how_to_fill_it(home: Home) -> None:

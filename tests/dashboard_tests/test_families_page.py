@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pages import opened
 from streamlit.testing.v1 import AppTest
 
 from dashboard import family_frames
@@ -49,12 +50,7 @@ WriteRun = Callable[..., str]
 
 
 def page(**link: str) -> AppTest:
-    shown = AppTest.from_function(_families_page, default_timeout=120)
-    for name, value in link.items():
-        shown.query_params[name] = value
-    shown.run()
-    assert not shown.exception
-    return shown
+    return opened(AppTest.from_function(_families_page, default_timeout=120), link)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pages import opened
 from streamlit.testing.v1 import AppTest
 
 from dashboard.architecture import architecture_html, drawn_blocks, steps_html
@@ -35,12 +36,7 @@ NASTY = "<script>alert(1)</script> [l](http://evil.example)"
 
 
 def page(**link: str) -> AppTest:
-    shown = AppTest.from_function(_model_page, default_timeout=120)
-    for name, value in link.items():
-        shown.query_params[name] = value
-    shown.run()
-    assert not shown.exception
-    return shown
+    return opened(AppTest.from_function(_model_page, default_timeout=120), link)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from pages import opened
 from streamlit.testing.v1 import AppTest
 
 import dashboard
@@ -26,11 +27,11 @@ NASTY = "![x](http://evil.example/a.png) <b>b</b> $1$ :material/home: [l](http:/
 
 
 def trade_offs(**link: str) -> AppTest:
-    return _run(AppTest.from_file(str(APP), default_timeout=60), link)
+    return opened(AppTest.from_file(str(APP), default_timeout=60), link)
 
 
 def pick(**link: str) -> AppTest:
-    return _run(AppTest.from_function(_pick_page, default_timeout=60), link)
+    return opened(AppTest.from_function(_pick_page, default_timeout=60), link)
 
 
 @pytest.mark.parametrize("page", [trade_offs, pick])
@@ -272,7 +273,7 @@ def test_a_file_outside_the_home_folder_is_not_offered(
     assert not [label for label in labels if label.startswith("ONNX")]
 
 
-def test_what_another_process_adds_is_seen_on_the_next_run(records: list[Record], put: Put) -> None:
+def test_what_another_process_adds_is_seen_on_the_nextopened(records: list[Record], put: Put) -> None:
     subnets = [one for one in records if not isinstance(one, BenchmarkResult)]
     home = put(subnets)
     shown = trade_offs()
@@ -300,14 +301,6 @@ def _pick_page() -> None:
     from edge_bench.files import default_home
 
     Pick().show(default_home())
-
-
-def _run(page: AppTest, link: dict[str, str]) -> AppTest:
-    for name, value in link.items():
-        page.query_params[name] = value
-    page.run()
-    assert not page.exception
-    return page
 
 
 def _figure(page: AppTest) -> dict[str, Any]:

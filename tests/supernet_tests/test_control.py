@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from interruption import stopped
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -19,7 +20,6 @@ from edge_bench.episodes import Happened
 from edge_bench.errors import ConfigError
 from edge_bench.files import Home
 from edge_bench.records import ObservationInput, PlainSpace, Subnet
-from supernet import checkpoint
 from supernet.actor_critic import discounted
 from supernet.extraction import extract_front
 from supernet.ladder import climb
@@ -116,21 +116,10 @@ def test_what_is_cut_is_the_policy_alone_and_judged_on_episodes_of_its_own(home:
 
 
 @pytest.mark.parametrize("checkpoint_steps", [0, 15])
-def test_resumed_run_equals_undisturbed_run(
-    checkpoint_steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resumed_run_equals_undisturbed_run(checkpoint_steps: int, tmp_path: Path) -> None:
     made = tables(training={"checkpoint_steps": checkpoint_steps})
     undisturbed, disturbed = run(made, Home(tmp_path / "undisturbed")), Home(tmp_path / "disturbed")
-    save = checkpoint.save
-
-    def save_and_stop(*arguments: Any) -> None:
-        save(*arguments)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(checkpoint, "save", save_and_stop)
-        with pytest.raises(KeyboardInterrupt):
-            run(made, disturbed)
+    stopped(lambda: run(made, disturbed))
     torch.rand(3)
     resumed = run(made, disturbed)
     told, expected = weights(resumed), weights(undisturbed)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from interruption import stopped
+from tickets import begun, same, under
 
 from edge_bench.documents import from_document
 from edge_bench.errors import ConfigError
@@ -16,7 +17,6 @@ from edge_bench.files import Home
 from supernet import checkpoint, early_phase, ladder
 from supernet.early_phase import Arm, compare, level_nearest, notation, perturbations_of, pretraining_of
 from supernet.run import CHECKPOINT_FILE, SUMMARY_FILE, RunConfig, checked, load_run, read_record
-from supernet.sparsity import masked
 from supernet.tasks import task_of
 
 Tables = Callable[..., dict[str, Any]]
@@ -73,25 +73,6 @@ def arms(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Arm], Home]:
     return compared(run_of(), home), home
 
 
-def begun(arm: Arm, home: Home) -> tuple[int, dict[str, Tensor], dict[str, Tensor]]:
-    """Return the step, the weights and the mask that an arm's run began with."""
-    config = read_record(arm.folder).config
-    task = task_of(config.task).begun(config, home, arm.folder)
-    network = task.network(config.seed)
-    task.begin(network)
-    step = task.start(network, home)
-    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    return step, masked.plain_state(state), masked.mask_in(state)
-
-
-def under(mask: Mapping[str, Tensor], plain: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: torch.where(mask[name], one, 0.0) if name in mask else one for name, one in plain.items()}
-
-
-def same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
 def of(arms: list[Arm], name: str) -> Arm:
     return next(arm for arm in arms if arm.name == name)
 
@@ -120,8 +101,8 @@ def test_the_ticket_is_that_of_the_ladder(arms: tuple[list[Arm], Home], monkeypa
 def test_a_perturbed_ticket_has_its_mask_and_step_and_other_weights(
     name: str, arms: tuple[list[Arm], Home]
 ) -> None:
-    step, plain, mask = begun(of(arms[0], "ticket"), arms[1])
-    other_step, perturbed, other_mask = begun(of(arms[0], name), arms[1])
+    step, plain, mask = begun(of(arms[0], "ticket").folder, arms[1])
+    other_step, perturbed, other_mask = begun(of(arms[0], name).folder, arms[1])
     assert step == other_step == REWIND and same(mask, other_mask)
     assert same(perturbed, under(mask, perturbed))
     for key in plain:
@@ -135,10 +116,10 @@ def test_a_pretrained_ladder_begins_with_what_was_learned_of_other_examples(
     [before] = home.runs.glob("small-random_labels-*")
     learned = checkpoint.read_weights(before / CHECKPOINT_FILE)
     assert dict(read_record(before).config.pretraining) == {"random_labels": {}}
-    step, plain, mask = begun(of(found, "random_labels"), home)
+    step, plain, mask = begun(of(found, "random_labels").folder, home)
     assert step == REWIND and same(plain, under(mask, learned))
     # Its mask is its own: nothing in it has seen the labels before that step.
-    assert not same(mask, begun(of(found, "ticket"), home)[2])
+    assert not same(mask, begun(of(found, "ticket").folder, home)[2])
     config = read_record(of(found, "random_labels").folder).config
     assert not config.pretraining
     chain = [config]
@@ -152,7 +133,7 @@ def test_a_pretrained_ladder_begins_with_what_was_learned_of_other_examples(
 def test_without_pretraining_it_begins_with_the_initial_weights_at_the_same_step(
     arms: tuple[list[Arm], Home],
 ) -> None:
-    step, plain, mask = begun(of(arms[0], "none"), arms[1])
+    step, plain, mask = begun(of(arms[0], "none").folder, arms[1])
     run = run_of()
     initial = task_of(run.task).begun(run, arms[1], arms[1].root).network(run.seed).state_dict()
     assert step == REWIND and same(plain, under(mask, initial))
@@ -162,7 +143,7 @@ def test_pretraining_may_take_other_steps_than_those_it_stands_for(home: Home) -
     [_, none, arm] = compared(run_of(), home, level=0, perturb=(), pretrain=("random_labels",), steps="7it")
     assert (none.early_steps, arm.early_steps, arm.steps) == (0, 7, STEPS - REWIND)
     [before] = home.runs.glob("small-random_labels-*")
-    step, plain, _ = begun(arm, home)
+    step, plain, _ = begun(arm.folder, home)
     assert step == REWIND and same(plain, checkpoint.read_weights(before / CHECKPOINT_FILE))
     assert '"steps": 7' in (before / SUMMARY_FILE).read_text(encoding="utf-8")
 
@@ -172,9 +153,9 @@ def test_at_level_0_all_weights_stand(home: Home) -> None:
     assert ticket.left == arm.left == 1.0
     [dense] = home.runs.glob("small-[0-9a-f]*")
     kept = checkpoint.read_weights(dense / f"kept-{REWIND}.safetensors")
-    step, plain, mask = begun(ticket, home)
+    step, plain, mask = begun(ticket.folder, home)
     assert step == REWIND and same(plain, kept) and all(one.all() for one in mask.values())
-    shuffled = begun(arm, home)[1]
+    shuffled = begun(arm.folder, home)[1]
     values = [torch.cat([one[name].flatten() for name in mask]).sort().values for one in (plain, shuffled)]
     assert torch.equal(*values)
 
@@ -213,21 +194,10 @@ def test_finished_arms_are_found_and_others_are_added(
 
 @pytest.mark.parametrize("saves", [2, 13, 20])
 def test_arms_that_were_interrupted_end_as_undisturbed_ones(
-    saves: int, arms: tuple[list[Arm], Home], home: Home, monkeypatch: pytest.MonkeyPatch
+    saves: int, arms: tuple[list[Arm], Home], home: Home
 ) -> None:
-    save, saved = checkpoint.save, 0
-
-    def save_or_stop(*arguments: Any) -> None:
-        nonlocal saved
-        save(*arguments)
-        saved += 1
-        if saved == saves:
-            raise KeyboardInterrupt
-
     asked = {"perturb": PERTURBED[:1], "pretrain": PRETRAINED[:1]}
-    monkeypatch.setattr(checkpoint, "save", save_or_stop)
-    with pytest.raises(KeyboardInterrupt):
-        compared(run_of(), home, **asked)
+    stopped(lambda: compared(run_of(), home, **asked), saves=saves)
     resumed = compared(run_of(), home, **asked)
     for arm in resumed:
         undisturbed = of(arms[0], arm.name)

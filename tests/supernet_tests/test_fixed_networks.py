@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from interruption import stopped
 from safetensors.torch import load_file
 from torch import nn
 
@@ -18,7 +19,6 @@ from edge_bench.files import Home
 from edge_bench.records import PlainSpace, macs_of
 from edge_bench.runs import JUDGED_FILE
 from edge_bench.store import ResultStore
-from supernet import checkpoint
 from supernet.extraction import extract_arch, extract_front
 from supernet.run import CHECKPOINT_FILE, SUMMARY_FILE, RunConfig, checked, read_record
 from supernet.tasks.image_classification import ImageClassification
@@ -59,21 +59,10 @@ def test_a_network_learns_and_the_one_there_is_is_cut(kind: str, home: Home) -> 
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
-def test_a_resumed_run_equals_an_undisturbed_one(
-    average: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_run_equals_an_undisturbed_one(average: float, tmp_path: Path) -> None:
     config = run(model=RESNET, training={"epochs": 1, "checkpoint_steps": 4, "average": average})
     undisturbed, home = ended(config, Home(tmp_path / "one")), Home(tmp_path / "two")
-    save = checkpoint.save
-
-    def save_and_stop(*arguments: Any) -> None:
-        save(*arguments)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(checkpoint, "save", save_and_stop)
-        with pytest.raises(KeyboardInterrupt):
-            ended(config, home)
+    stopped(lambda: ended(config, home))
     one, two = (load_file(folder / CHECKPOINT_FILE) for folder in (undisturbed, ended(config, home)))
     assert one.keys() == two.keys()
     assert [name for name in one if name != "random.torch" and not torch.equal(one[name], two[name])] == []

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from interruption import stopped
+from tickets import begun, same, under
 from torch import Tensor
 
 from edge_bench import variants
@@ -88,25 +90,6 @@ def weights(rung: Rung) -> dict[str, Tensor]:
     return checkpoint.read_weights(rung.folder / CHECKPOINT_FILE)
 
 
-def begun(rung: Rung, home: Home) -> tuple[int, dict[str, Tensor], dict[str, Tensor]]:
-    """Return the step, the weights and the mask that the run of a rung began with."""
-    config = read_record(rung.folder).config
-    task = task_of(config.task).begun(config, home, rung.folder)
-    network = task.network(config.seed)
-    task.begin(network)
-    step = task.start(network, home)
-    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    return step, masked.plain_state(state), masked.mask_in(state)
-
-
-def under(mask: Mapping[str, Tensor], plain: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: torch.where(mask[name], one, 0.0) if name in mask else one for name, one in plain.items()}
-
-
-def same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
 def test_a_level_begins_with_the_rewound_weights_that_were_largest_below(
     any_config: RunConfig, home: Home
 ) -> None:
@@ -115,7 +98,7 @@ def test_a_level_begins_with_the_rewound_weights_that_were_largest_below(
     assert not same(kept, weights(dense))
     below = dense
     for level, rung in enumerate(levels, start=1):
-        step, plain, mask = begun(rung, home)
+        step, plain, mask = begun(rung.folder, home)
         assert step == REWIND and same(plain, under(mask, kept))
         trained = masked.plain_state(weights(below))
         total = sum(one.numel() for one in mask.values())
@@ -137,7 +120,7 @@ def test_rewound_to_the_start_nothing_is_kept(config: RunConfig, home: Home) -> 
     tables = {"lottery_ticket": {"rewind": "0it"}}
     dense, level, _ = climbed(dataclasses.replace(config, techniques=tables), home)
     assert not list(dense.folder.glob("kept-*"))
-    step, plain, mask = begun(level, home)
+    step, plain, mask = begun(level.folder, home)
     task = task_of(config.task).begun(config, home, dense.folder)
     assert step == 0 and same(plain, under(mask, task.network(config.seed).state_dict()))
 
@@ -153,8 +136,8 @@ def test_a_control_changes_one_thing_and_not_the_count(
     rungs, home = controlled
     dense, ticket, rung = of(rungs, 0), of(rungs, ROUNDS), of(rungs, ROUNDS, name)
     own_ladder = variants.load(Control, CONTROLS, name).own_ladder
-    _, _, mask = begun(ticket, home)
-    step, plain, found = begun(rung, home)
+    _, _, mask = begun(ticket.folder, home)
+    step, plain, found = begun(rung.folder, home)
     kept = checkpoint.read_weights(dense.folder / f"kept-{REWIND}.safetensors")
     below = masked.plain_state(weights(of(rungs, ROUNDS - 1, name)))
     assert masks.count(found) == masks.count(mask) and rung.left == ticket.left
@@ -222,22 +205,11 @@ def test_controls_are_trained_beside_the_levels_that_are_asked_for(
 
 @pytest.mark.parametrize("saves", [1, 5])
 def test_a_ladder_that_was_interrupted_ends_as_an_undisturbed_one(
-    saves: int, any_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    saves: int, any_config: RunConfig, tmp_path: Path
 ) -> None:
     homes = Home(tmp_path / "undisturbed"), Home(tmp_path / "disturbed")
     undisturbed = climbed(any_config, homes[0])
-    save, saved = checkpoint.save, 0
-
-    def save_or_stop(*arguments: Any) -> None:
-        nonlocal saved
-        save(*arguments)
-        saved += 1
-        if saved == saves:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(checkpoint, "save", save_or_stop)
-    with pytest.raises(KeyboardInterrupt):
-        climbed(any_config, homes[1])
+    stopped(lambda: climbed(any_config, homes[1]), saves=saves)
     resumed = climbed(any_config, homes[1])
     assert [rung.folder.name for rung in resumed] == [rung.folder.name for rung in undisturbed]
     assert all(same(weights(a), weights(b)) for a, b in zip(undisturbed, resumed, strict=True))
@@ -263,10 +235,10 @@ def test_a_subnet_of_a_supernet_is_made_a_ticket(trained: tuple[Path, Home], hom
     shutil.copytree(original, home.runs / original.name)
     config = run_on_images("subnet", start={"run": original.name, "keep": "smallest"})
     dense, level, _, drawn, _ = climbed(config, home, "new_initialisation")
-    _, plain, mask = begun(level, home)
+    _, plain, mask = begun(level.folder, home)
     kept = checkpoint.read_weights(dense.folder / f"kept-{REWIND}.safetensors")
     assert same(plain, under(mask, kept)) and not any("classifier" in name for name in mask)
-    _, other, _ = begun(drawn, home)
+    _, other, _ = begun(drawn.folder, home)
     assert not any(torch.equal(plain[name], other[name]) for name in mask)
     run = TrainedRun.open(level.folder)
     assert run.record.arch is not None

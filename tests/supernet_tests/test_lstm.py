@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from interruption import stopped
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -16,7 +17,6 @@ from edge_bench.documents import from_document, to_document
 from edge_bench.errors import ConfigError, InvalidArch
 from edge_bench.files import Home
 from edge_bench.records import ArchConfig, Block, RecurrentSpace, RecurrentStep, Subnet, parse_arch
-from supernet import checkpoint
 from supernet.extraction import extract_front
 from supernet.models import TextNetwork
 from supernet.models.lstm import Lstm
@@ -137,21 +137,10 @@ def test_it_learns_and_its_one_network_is_cut_with_a_step(tables: Tables, home: 
             assert told["new_state"].shape == (shape[0], 2, 2, 16)
 
 
-def test_resumed_run_equals_undisturbed_run(
-    tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resumed_run_equals_undisturbed_run(tables: Tables, tmp_path: Path) -> None:
     short = tables(training={"epoch_steps": 12, "checkpoint_steps": 5})
     undisturbed, disturbed = run(short, Home(tmp_path / "undisturbed")), Home(tmp_path / "disturbed")
-    save = checkpoint.save
-
-    def save_and_stop(*arguments: Any) -> None:
-        save(*arguments)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(checkpoint, "save", save_and_stop)
-        with pytest.raises(KeyboardInterrupt):
-            run(short, disturbed)
+    stopped(lambda: run(short, disturbed))
     torch.rand(3)
     told, expected = weights(run(short, disturbed)), weights(undisturbed)
     assert all(torch.equal(told[name], expected[name]) for name in expected if name != "random.torch")

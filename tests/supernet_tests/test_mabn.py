@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interruption import stopped
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as checkpointed
@@ -25,7 +26,6 @@ from edge_bench.documents import from_document
 from edge_bench.errors import ConfigError, MissingExtra
 from edge_bench.files import Home
 from edge_bench.measure.sandbox import predict
-from supernet import checkpoint
 from supernet.calibration import recalibrate
 from supernet.channels import importance_orders, reorder
 from supernet.extraction import extract_arch
@@ -274,21 +274,10 @@ def ended(config: RunConfig, home: Home) -> Path:
 
 
 @pytest.mark.parametrize("table", [{"model": CONVNET}, {"space": TINY_SPACE}], ids=["network", "supernet"])
-def test_a_resumed_run_equals_an_undisturbed_one(
-    table: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_run_equals_an_undisturbed_one(table: dict[str, Any], tmp_path: Path) -> None:
     config = run(**table)
     undisturbed, home = ended(config, Home(tmp_path / "one")), Home(tmp_path / "two")
-    save = checkpoint.save
-
-    def save_and_stop(*arguments: Any) -> None:
-        save(*arguments)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(checkpoint, "save", save_and_stop)
-        with pytest.raises(KeyboardInterrupt):
-            ended(config, home)
+    stopped(lambda: ended(config, home))
     one, two = (load_file(folder / CHECKPOINT_FILE) for folder in (undisturbed, ended(config, home)))
     assert {"batches", "gradients", "mean_square", "squares"} <= {name.rpartition(".")[2] for name in one}
     assert same({**one, "random.torch": two["random.torch"]}, two)

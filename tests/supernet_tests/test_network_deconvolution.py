@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interruption import stopped
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from edge_bench.documents import from_document
 from edge_bench.errors import ConfigError
 from edge_bench.files import Home
-from supernet import checkpoint
 from supernet.models.convnet import Convnet
 from supernet.network import folded
 from supernet.run import CHECKPOINT_FILE, SUMMARY_FILE, RunConfig, checked, load_run
@@ -371,7 +371,7 @@ def ended(config: RunConfig, home: Home) -> Path:
 
 @pytest.mark.parametrize("options", [{}, {"freeze_steps": 4, "refresh_steps": 3}])
 def test_a_resumed_run_equals_an_undisturbed_one_and_what_is_cut_is_plain(
-    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], tmp_path: Path
 ) -> None:
     config = run(
         model=RESNET,
@@ -379,16 +379,7 @@ def test_a_resumed_run_equals_an_undisturbed_one_and_what_is_cut_is_plain(
         training={"checkpoint_steps": 5, "epoch_steps": 12},
     )
     undisturbed, home = ended(config, Home(tmp_path / "one")), Home(tmp_path / "two")
-    save = checkpoint.save
-
-    def save_and_stop(*arguments: Any) -> None:
-        save(*arguments)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(checkpoint, "save", save_and_stop)
-        with pytest.raises(KeyboardInterrupt):
-            ended(config, home)
+    stopped(lambda: ended(config, home))
     resumed = ended(config, home)
     one, two = (load_file(folder / CHECKPOINT_FILE) for folder in (undisturbed, resumed))
     assert one.keys() == two.keys() and any("whitening.matrix" in name for name in one)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from interruption import stopped
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -17,7 +18,6 @@ from torch.nn.utils import parametrize
 from edge_bench.documents import from_document
 from edge_bench.errors import ConfigError
 from edge_bench.files import Home
-from supernet import checkpoint
 from supernet.run import CHECKPOINT_FILE, RunConfig, checked, load_run
 from supernet.sparsity import masked, masks
 from supernet.techniques._sparse import SparseTechnique
@@ -170,25 +170,14 @@ def test_an_elastic_network_is_refused_with_the_reason(run_file: Path, home: Hom
     "technique", [{"dpf": {"refresh_steps": 2}}, {"gradual_pruning": {}}, {"one_shot_pruning": {"at": 0.7}}]
 )
 def test_a_sparse_run_resumed_equals_an_undisturbed_one_and_its_cut_has_the_zeros(
-    technique: dict[str, Any], text_tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    technique: dict[str, Any], text_tables: Tables, tmp_path: Path
 ) -> None:
     training = {"epochs": 1, "epoch_steps": 12, "checkpoint_steps": 5}
     tables = text_tables("text_classification", techniques=None, training=training)
     config = checked(from_document(RunConfig, {**tables, "techniques": technique}))
     homes = Home(tmp_path / "undisturbed"), Home(tmp_path / "disturbed")
     folder = train(config, home=homes[0], say=lambda line: None, interactive=False)
-    save, saved = checkpoint.save, 0
-
-    def save_or_stop(*arguments: Any) -> None:
-        nonlocal saved
-        save(*arguments)
-        saved += 1
-        if saved == 1:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(checkpoint, "save", save_or_stop)
-    with pytest.raises(KeyboardInterrupt):
-        train(config, home=homes[1], say=lambda line: None, interactive=False)
+    stopped(lambda: train(config, home=homes[1], say=lambda line: None, interactive=False))
     resumed = train(config, home=homes[1], say=lambda line: None, interactive=False)
     one, two = (load_file(at / CHECKPOINT_FILE) for at in (folder, resumed))
     assert one.keys() == two.keys()

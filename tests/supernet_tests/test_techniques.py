@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from interruption import stopped
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -16,7 +17,6 @@ from torch.nn.utils import parametrize
 from edge_bench.documents import from_document
 from edge_bench.errors import ConfigError
 from edge_bench.files import Home
-from supernet import checkpoint
 from supernet.run import CHECKPOINT_FILE, RunConfig, checked, load_run
 from supernet.techniques import Technique
 from supernet.trained import TrainedRun
@@ -129,22 +129,11 @@ def test_hooks_frame_each_step_and_no_trace_reaches_a_file(config: RunConfig, ho
 
 
 def test_a_resumed_run_with_a_technique_equals_an_undisturbed_one(
-    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: RunConfig, tmp_path: Path
 ) -> None:
     homes = Home(tmp_path / "undisturbed"), Home(tmp_path / "disturbed")
-    save, saved = checkpoint.save, 0
-
-    def save_or_stop(*arguments: Any) -> None:
-        nonlocal saved
-        save(*arguments)
-        saved += 1
-        if saved == 1:
-            raise KeyboardInterrupt
-
     folder = train(config, home=homes[0], say=lambda line: None, interactive=False)
-    monkeypatch.setattr(checkpoint, "save", save_or_stop)
-    with pytest.raises(KeyboardInterrupt):
-        train(config, home=homes[1], say=lambda line: None, interactive=False)
+    stopped(lambda: train(config, home=homes[1], say=lambda line: None, interactive=False))
     resumed = train(config, home=homes[1], say=lambda line: None, interactive=False)
     one, two = (load_file(at / CHECKPOINT_FILE) for at in (folder, resumed))
     assert one.keys() == two.keys()

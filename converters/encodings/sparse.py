@@ -82,12 +82,12 @@ class _Graph:
     def _densify(self, operator: schema.OperatorT, values: npt.NDArray[np.float32]) -> schema.OperatorT:
         """Return the operator that feeds `operator` with its filter, which is written sparsely."""
         dense = self._graph.tensors[operator.inputs[1]]
-        held = np.frombuffer(values[values != 0].tobytes(), np.uint8)
-        self._model.buffers[dense.buffer].data = held
+        kept = _kept(values)
+        self._model.buffers[dense.buffer].data = np.frombuffer(values[kept].tobytes(), np.uint8)
         sparse = schema.TensorT()
         sparse.name, sparse.shape, sparse.type = f"{_text(dense.name)}/sparse", dense.shape, dense.type
         sparse.buffer = dense.buffer
-        sparse.sparsity = _rows(values)
+        sparse.sparsity = _rows(kept)
         self._graph.tensors.append(sparse)
         # What was the filter is now what the operator answers.
         dense.buffer = 0
@@ -109,17 +109,26 @@ class _Graph:
         return len(codes) - 1
 
 
-def _rows(values: npt.NDArray[np.float32]) -> schema.SparsityParametersT:
-    """Return where the other values of a filter lie: its last side in compressed rows, the others dense."""
-    *outer, width = values.shape
-    rows = values.reshape(-1, width)
+def _kept(values: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Return which values of a filter are written: those that are not zero, and of a filter of zeros alone
+    one, since a tensor without data is no constant.
+    """
+    kept: npt.NDArray[np.bool_] = values != 0
+    kept.flat[0] |= not kept.any()
+    return kept
+
+
+def _rows(kept: npt.NDArray[np.bool_]) -> schema.SparsityParametersT:
+    """Return where a filter's written values lie: its last side in compressed rows, the others dense."""
+    *outer, width = kept.shape
+    rows = kept.reshape(-1, width)
     told = schema.SparsityParametersT()
-    told.traversalOrder = list(range(values.ndim))
+    told.traversalOrder = list(range(kept.ndim))
     told.dimMetadata = [_dense_side(side) for side in outer]
     last = schema.DimensionMetadataT()
     last.format = schema.DimensionType.SPARSE_CSR
     segments = schema.Int32VectorT()
-    segments.values = np.concatenate([[0], np.cumsum((rows != 0).sum(1))]).astype(np.int32)
+    segments.values = np.concatenate([[0], np.cumsum(rows.sum(1))]).astype(np.int32)
     last.arraySegmentsType, last.arraySegments = schema.SparseIndexVector.Int32Vector, segments
     number, vector, kind = next(one for one in _PLACES if width <= np.iinfo(one[0]).max + 1)
     places = vector()

@@ -19,7 +19,7 @@ from hypothesis.extra import numpy as hnp
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
-from converters.encodings.sparse import Sparse, _rows
+from converters.encodings.sparse import Sparse, _kept, _rows
 from converters.export import export_subnet
 from converters.formats.onnx import Onnx
 from converters.formats.tflite import TFLite
@@ -290,6 +290,7 @@ def test_layers_that_share_a_filter_or_have_only_zeros_answer_as_before(
     inputs = np.random.default_rng(0).standard_normal((4, 4, 4, 1), np.float32)
     answers = [predict(file, inputs, runtime="litert", batch=1) for file in (dense, sparse)]
     assert np.abs(answers[0] - answers[1]).max() <= 1e-6 < np.ptp(answers[0])
+    assert TFLite().count_weights(sparse) == TFLite().count_weights(dense), "no zero is lost to the count"
 
 
 @given(
@@ -300,10 +301,10 @@ def test_layers_that_share_a_filter_or_have_only_zeros_answer_as_before(
     )
 )
 def test_rows_and_places_tell_where_each_other_weight_stood(filters: npt.NDArray[np.float32]) -> None:
-    last = _rows(filters).dimMetadata[-1]
+    kept = _kept(filters)
+    assert kept.any() and not filters[~kept].any()
+    last = _rows(kept).dimMetadata[-1]
     counts = np.diff(np.asarray(last.arraySegments.values))
     again = np.zeros((len(filters), filters.shape[-1]), np.float32)
-    again[np.repeat(np.arange(len(filters)), counts), np.asarray(last.arrayIndices.values)] = filters[
-        filters != 0
-    ]
+    again[np.repeat(np.arange(len(filters)), counts), np.asarray(last.arrayIndices.values)] = filters[kept]
     assert np.array_equal(again.reshape(filters.shape), filters)

@@ -48,8 +48,8 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 # Of which only the time is told.
 OTHERS: dict[str, dict[str, Any]] = {
-    "deconvolution, sampling stride 3": {TECHNIQUE: {"block": 16}},
-    "deconvolution, block 64": {TECHNIQUE: {"sampling_stride": 4}},
+    "deconvolution, sampling stride 3": {TECHNIQUE: {"block": 16, "sampling_stride": 3}},
+    "deconvolution, block 64": {TECHNIQUE: {"block": 64, "sampling_stride": 4}},
     "deconvolution, a frozen step": {TECHNIQUE: {"block": 16, "sampling_stride": 4, "freeze_steps": 1}},
 }
 RATES = (0.03, 0.1, 0.3)

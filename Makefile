@@ -47,7 +47,7 @@ test-slow: $(READY) ## the tests that take minutes
 	$(BIN)/pytest -m slow
 
 # Not the one that trains and measures for minutes, nor the one that emulates a board: slow tests do that.
-SMOKED := $(filter-out report training_runs quickstart arm_emulated,$(basename $(notdir $(wildcard benchmarks/*.py))))
+SMOKED := $(filter-out report made_up_store training_runs quickstart arm_emulated,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 peers: $(READY) ## install what benchmarks compare with
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_OPTIONS) -c constraints.txt -e '.[peers]'

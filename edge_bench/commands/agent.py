@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-import stat
 import threading
 from pathlib import Path
 from types import FrameType
@@ -12,6 +11,8 @@ from urllib.parse import urlsplit
 
 from edge_bench.commands import Command, Context, Outcome
 from edge_bench.errors import ConfigError
+from edge_bench.network import is_loopback
+from edge_bench.tokens import others_can_read, read_token
 
 
 class Agent(Command):
@@ -52,7 +53,7 @@ class Agent(Command):
             authority=options.authority,
         )
         address = urlsplit(client.url)
-        if address.scheme == "http" and address.hostname not in ("localhost", "127.0.0.1", "::1"):
+        if address.scheme == "http" and not is_loopback(address.hostname or ""):
             context.say("the token and the results travel unencrypted: use https on a network you share")
         _end_politely()
         context.say(f"asking {client.url} for work; Ctrl-C ends")
@@ -66,17 +67,8 @@ class Agent(Command):
 
 
 def _token(path: Path, context: Context) -> str:
-    try:
-        token = path.expanduser().read_text(encoding="utf-8").strip()
-        mode = path.expanduser().stat().st_mode
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"the token in '{path}' cannot be read: {error}",
-            hint="`edge-bench devices add NAME --agent`, on the controller, shows one",
-        ) from error
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise ConfigError(f"'{path}' holds no token: one line of letters and digits is expected")
-    if mode & (stat.S_IRGRP | stat.S_IROTH):
+    token = read_token(path, hint="`edge-bench devices add NAME --agent`, on the controller, shows one")
+    if others_can_read(path):
         context.say(f"others on this machine can read the token: chmod 600 {path}")
     return token
 

@@ -17,13 +17,15 @@ from edge_bench.choose.shipped import UNTOLD, shipped
 from edge_bench.commands import Command, Context, Outcome, table
 from edge_bench.commands._predictor_rows import predictor_row
 from edge_bench.devices.queue import LEASE_S, JobQueue
-from edge_bench.devices.registry import Device, Registry, new_token
+from edge_bench.devices.registry import Device, Registry
 from edge_bench.devices.transports import Reach, transport_of
 from edge_bench.documents import to_document
 from edge_bench.errors import ConfigError, MissingExtra
 from edge_bench.measure.environment import fingerprint
+from edge_bench.network import check_certificate
 from edge_bench.records import FittedPredictor
 from edge_bench.store import ResultStore
+from edge_bench.tokens import new_token
 
 READ_HERE = "read on the spot"
 LEGEND = (
@@ -266,11 +268,7 @@ def _serve(options: argparse.Namespace, context: Context) -> Outcome:
     lease_s = LEASE_S if options.lease_seconds is None else options.lease_seconds
     if not 1 <= lease_s <= 86_400:
         raise ConfigError("--lease-seconds must be from 1 to 86400")
-    if (options.certificate is None) != (options.key is None):
-        raise ConfigError("--certificate and --key belong together")
-    for file in (options.certificate, options.key):
-        if file is not None and not file.is_file():
-            raise ConfigError(f"there is no file '{file}'")
+    check_certificate(options.certificate, options.key)
     with context.store() as store:
         serve(
             store,

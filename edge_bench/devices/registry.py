@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import re
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +13,7 @@ import sqlalchemy as sa
 
 from edge_bench.errors import ConfigError, did_you_mean
 from edge_bench.store import ResultStore
+from edge_bench.tokens import is_token, sha256_of_token
 
 # Lower case, so that two names never differ by their case alone.
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -57,7 +55,7 @@ class Registry:
             connection.execute(sa.schema.CreateTable(_DEVICES, if_not_exists=True))
 
     def add(self, device: Device, *, token: str | None = None) -> None:
-        """Keep a new device, and of its token the SHA-256 alone: 256 random bits need no slow hash.
+        """Keep a new device, and of its token the SHA-256 alone.
 
         Raises:
             ConfigError: a name that cannot be used, or that is taken.
@@ -79,7 +77,7 @@ class Registry:
                     name=device.name,
                     transport=device.transport,
                     address=json.dumps(dict(device.address)),
-                    token_sha256=None if token is None else _sha256(token),
+                    token_sha256=None if token is None else sha256_of_token(token),
                 )
             )
 
@@ -119,14 +117,13 @@ class Registry:
 
         Every stored hash is compared, each in constant time: how long it takes tells nothing.
         """
-        given = _sha256(token)
         with self._store.transaction() as connection:
             rows = connection.execute(
                 sa.select(_DEVICES.c.name, _DEVICES.c.token_sha256).where(
                     _DEVICES.c.token_sha256.is_not(None)
                 )
             ).all()
-        matching = [row.name for row in rows if hmac.compare_digest(row.token_sha256, given)]
+        matching = [row.name for row in rows if is_token(token, row.token_sha256)]
         return matching[0] if matching else None
 
     def seen(self, name: str) -> None:
@@ -141,12 +138,3 @@ class Registry:
                 )
                 .values(last_seen=now)
             )
-
-
-def new_token() -> str:
-    """Return a new token: 256 random bits as a text that goes into a header."""
-    return secrets.token_urlsafe(32)
-
-
-def _sha256(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

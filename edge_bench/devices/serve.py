@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from edge_bench.devices.controller import controller
 from edge_bench.devices.registry import Registry
 from edge_bench.errors import ConfigError
 from edge_bench.files import Home
+from edge_bench.network import Address, in_url, is_loopback
 from edge_bench.store import ResultStore
 
 KEEP_ALIVE_S = 5
@@ -37,7 +37,7 @@ def serve(
             device has a token.
     """
     agents = [device.name for device in Registry(store).all() if device.transport == "agent"]
-    open_to_others = not _is_loopback(host)
+    open_to_others = not is_loopback(host)
     if open_to_others and not agents:
         raise ConfigError(
             f"'{host}' can be reached from other machines, and no device has a token",
@@ -60,33 +60,17 @@ def serve(
     with _bound(host, port) as listening:
         bound = listening.getsockname()[1]
         scheme = "https" if certificate else "http"
-        shown = f"[{host}]" if ":" in host else host
-        say(f"listening on {scheme}://{shown}:{bound}; devices with a token: {', '.join(agents) or 'none'}")
+        known = ", ".join(agents) or "none"
+        say(f"listening on {scheme}://{in_url(host)}:{bound}; devices with a token: {known}")
         if open_to_others and not certificate:
             say("tokens and results travel unencrypted: use --certificate on a network you share")
         uvicorn.Server(config).run(sockets=[listening])
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _bound(host: str, port: int) -> socket.socket:
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise ConfigError(f"'{host}' is no address of this machine: {error}") from error
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
         # From here on who connects waits for an answer, so that the address may be told.
-        listening.listen()
+        return Address.of(host, port).listening()
     except OSError as error:
-        listening.close()
         hint = "another --port, or stop what listens there"
         raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}", hint=hint) from error
-    return listening

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+import shutil
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
+from browsing import FLAGS, PATIENCE_MS, blocked, outside, settle
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from edge_bench.choose.candidates import RUNTIMES
 from edge_bench.choose.features import features
@@ -217,3 +220,46 @@ def _predictor(space: SearchSpace, form: str, generator: np.random.Generator) ->
         held_out_archs=archs[:20],
         held_out_latencies_ms=latencies[:20],
     )
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's chromium without a window; skips where there is none."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on the PATH (Debian: apt-get install chromium fonts-dejavu-core)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """A function that opens an address; the test fails on what went wrong on any page it opened."""
+    pages: list[Page] = []
+    faults: list[str] = []
+
+    def open_page(
+        address: str, *, width: int = 1280, scheme: str = "light", app: bool = True, chart: bool = True
+    ) -> Page:
+        page = browser.new_page(
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,  # type: ignore[arg-type]
+        )
+        pages.append(page)
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("pageerror", lambda error: faults.append(f"page error: {error}"))
+        page.on("console", lambda told: faults.extend(blocked(told)))
+        page.on("request", lambda request: faults.extend(outside(request)))
+        page.on("websocket", lambda socket: faults.extend(outside(socket)))
+        page.goto(address)
+        if app:
+            settle(page, chart=chart)
+        return page
+
+    yield open_page
+    for page in pages:
+        faults += [f"exception: {one.inner_text()}" for one in page.get_by_test_id("stException").all()]
+        page.close()
+    assert not faults

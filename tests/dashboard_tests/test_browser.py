@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import socket
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Request, WebSocket, expect, sync_playwright
+from browsing import PATIENCE_MS, served, settle
+from playwright.sync_api import Locator, Page, expect
 
-from dashboard.launch import ADDRESS, await_answer, serving
 from dashboard.stored import JOINER
 from edge_bench.files import HOME_VARIABLE, Home
 from edge_bench.records import Artifact, BenchmarkResult
@@ -27,11 +24,6 @@ from edge_bench.store import Record
 
 pytestmark = pytest.mark.browser
 
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    " --disable-component-update --disable-sync --disable-dev-shm-usage"
-).split()
-PATIENCE_MS = 60_000
 PICTURES = "EDGE_BENCH_SCREENSHOTS"
 # Every test gets a home of its own; this one is the user's.
 GIVEN_HOME = os.environ.get(HOME_VARIABLE)
@@ -39,21 +31,8 @@ NASTY = (
     "![x](http://evil.example/a.png) <img src=http://evil.example/b.png> [l](http://evil.example)"
     " www.evil.example me@evil.example"
 )
-READY = "[data-testid=stApp][data-test-script-state=notRunning]"
 
 PutIn = Callable[[Home, Iterable[Record]], Home]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's chromium without a window; skips where there is none."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no chromium on the PATH (Debian: apt-get install chromium fonts-dejavu-core)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -64,35 +43,8 @@ def address(
     best = max((one for one in made if isinstance(one, Artifact)), key=lambda one: one.metrics[0].value)
     records = [replace(one, name=NASTY) if one.id == best.id else one for one in made]
     home = put_in(Home(tmp_path_factory.mktemp("browser")), records)
-    with _served(home) as served:
-        yield served
-
-
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """A function that opens an address; the test fails on what went wrong on any page it opened."""
-    pages: list[Page] = []
-    faults: list[str] = []
-
-    def open_page(address: str, *, width: int = 1280, scheme: str = "light") -> Page:
-        page = browser.new_page(
-            viewport={"width": width, "height": 900},
-            color_scheme=scheme,  # type: ignore[arg-type]
-        )
-        pages.append(page)
-        page.set_default_timeout(PATIENCE_MS)
-        page.on("pageerror", lambda error: faults.append(f"page error: {error}"))
-        page.on("request", lambda request: faults.extend(_outside(request)))
-        page.on("websocket", lambda socket: faults.extend(_outside(socket)))
-        page.goto(address)
-        _settle(page)
-        return page
-
-    yield open_page
-    for page in pages:
-        faults += [f"exception: {one.inner_text()}" for one in page.get_by_test_id("stException").all()]
-        page.close()
-    assert not faults
+    with served(home) as place:
+        yield place
 
 
 def test_moving_the_budget_changes_chart_summary_and_link(
@@ -103,7 +55,7 @@ def test_moving_the_budget_changes_chart_summary_and_link(
     slider = page.get_by_role("slider")
     for _ in range(5):
         slider.press("ArrowLeft")
-    _settle(page)
+    settle(page)
     budget = _link(page)["budget"]
     expect(page.get_by_text(re.compile(rf"within {re.escape(budget)} ms"))).to_be_visible()
     expect(page.locator(".annotation-text", has_text=f"budget {budget} ms")).to_be_visible()
@@ -126,7 +78,7 @@ def test_selecting_on_the_chart_filters_the_table_and_the_link_restores_it(
     page.mouse.up()
     told = page.get_by_text(re.compile(r"^\d+ selected on the chart$"))
     expect(told).to_be_visible()
-    _settle(page)
+    settle(page)
     selected = int(told.inner_text().split()[0])
     assert 0 < selected < everything
     _expect_rows(page, selected)
@@ -138,7 +90,7 @@ def test_selecting_on_the_chart_filters_the_table_and_the_link_restores_it(
 
     page.get_by_role("button", name="Clear selection").click()
     expect(page.get_by_text("select on the chart to filter")).to_be_visible()
-    _settle(page)
+    settle(page)
     _expect_rows(page, everything)
     assert "selected" not in _link(page)
 
@@ -149,7 +101,7 @@ def test_a_pick_can_be_linked_and_its_file_taken_away(address: str, open_page: C
     page.get_by_text("Why", exact=True).wait_for()
     page.get_by_text("speed", exact=True).click()
     expect(page.get_by_text("it is the fastest")).to_be_visible()
-    _settle(page)
+    settle(page)
     assert _link(page)["preset"] == "speed"
     picked = page.locator("h3").inner_text()
 
@@ -179,8 +131,8 @@ def test_a_store_that_grows_shows_up_by_itself(
 ) -> None:
     results = [one for one in made if isinstance(one, BenchmarkResult)]
     home = put_in(Home(tmp_path / "growing"), (one for one in made if one not in results))
-    with _served(home) as served:
-        page = open_page(served)
+    with served(home) as place:
+        page = open_page(place)
         expect(page.get_by_text("0 measured")).to_be_visible()
         put_in(home, results)
         expect(page.get_by_text("28 measured")).to_be_visible(timeout=PATIENCE_MS)
@@ -230,41 +182,16 @@ def test_the_picture_of_the_readme(
     if not folder:
         pytest.skip(f"the README's picture is taken where {PICTURES} names a folder")
     home = Home(Path(GIVEN_HOME)) if GIVEN_HOME else put_in(Home(tmp_path / "pictured"), made)
-    with _served(home) as served:
-        page = open_page(served)
+    with served(home) as place:
+        page = open_page(place)
         slider = page.get_by_role("slider")
         for _ in range(int(slider.get_attribute("max") or 0) // 2):
             slider.press("ArrowLeft")
-        _settle(page)
+        settle(page)
         path = Path(folder) / "dashboard.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=path, animations="disabled")
     assert path.stat().st_size < 300_000
-
-
-@contextmanager
-def _served(home: Home) -> Iterator[str]:
-    with socket.socket() as trial:
-        trial.bind((ADDRESS, 0))
-        port = trial.getsockname()[1]
-    with serving(home, port=port) as server:
-        await_answer(server, f"http://{ADDRESS}:{port}")
-        yield f"http://{ADDRESS}:{port}"
-
-
-def _settle(page: Page) -> None:
-    """Wait until the script has run, nothing on the page is old, and the chart is drawn."""
-    # A widget tells the server a moment after it was moved.
-    page.wait_for_timeout(300)
-    page.wait_for_selector(READY)
-    page.locator("[data-stale=true]").first.wait_for(state="detached")
-    page.wait_for_selector(".js-plotly-plot .main-svg")
-
-
-def _outside(asked: Request | WebSocket) -> list[str]:
-    parts = urlsplit(asked.url)
-    inside = parts.scheme in {"data", "blob"} or parts.hostname == ADDRESS
-    return [] if inside else [f"request to elsewhere: {asked.url}"]
 
 
 def _link(page: Page) -> dict[str, str]:

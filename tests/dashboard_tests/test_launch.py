@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -10,14 +11,17 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
+from browsing import free_port
 
 from dashboard import launch
 from edge_bench import cli, errors
 from edge_bench.errors import ConfigError, EdgeBenchError, MissingExtra
 from edge_bench.files import HOME_VARIABLE, Home
+from edge_bench.tokens import new_token
 
 
 @pytest.fixture
@@ -55,18 +59,75 @@ def test_a_server_that_ends_by_itself_is_an_error() -> None:
             launch.await_answer(server, "http://127.0.0.1:9")
 
 
-def test_it_serves_this_machine_only_and_tells_nobody() -> None:
-    words = launch.command(8501)
-    assert "--server.address=127.0.0.1" in words
-    assert "--browser.gatherUsageStats=false" in words
+def test_it_serves_this_machine_only_and_its_command_line_tells_no_token() -> None:
+    token = new_token()
+    words = launch.command(launch.Place(port=8501, token=token))
+    assert "--address=127.0.0.1" in words
+    assert token not in " ".join(words)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", ""])
+def test_an_address_that_others_reach_needs_a_token(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["dashboard", "--no-browser", "--address", host]) == errors.USAGE
+    told = capsys.readouterr().err
+    assert "can be reached from other machines" in told
+    assert "--token-file FILE" in told and "secrets.token_urlsafe" in told
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")
+def test_the_hint_makes_a_token_file_that_is_taken(tmp_path: Path) -> None:
+    file = tmp_path / "a token"
+    with pytest.raises(ConfigError, match="cannot be read") as caught:
+        launch.place_for(host="0.0.0.0", port=free_port(), token_file=file)
+    making = caught.value.hint.removesuffix(" makes one").replace("python", shlex.quote(sys.executable), 1)
+    subprocess.run(making, shell=True, check=True)
+    place = launch.place_for(host="0.0.0.0", port=free_port(), token_file=file)
+    assert place.token == file.read_text().strip() and len(place.token) >= 40
+    file.chmod(0o644)
+    with pytest.raises(ConfigError, match="others on this machine can read") as caught:
+        launch.place_for(host=launch.ADDRESS, port=free_port(), token_file=file)
+    assert caught.value.hint.startswith("chmod 600")
+
+
+@pytest.mark.parametrize(
+    ("token", "told"),
+    [
+        ("", "holds no token"),
+        ("  \n", "holds no token"),
+        ("two words of some length", "holds no token"),
+        ("one\ntwo lines of them all", "holds no token"),
+        ("schlüssel-mit-umlauten-äöü", "holds no token"),
+        ("\x00" * 40, "holds no token"),
+        ("short", "soon guessed"),
+        ("a" * 60, "soon guessed"),
+    ],
+)
+def test_a_token_that_would_keep_nobody_out_is_refused(token: str, told: str, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.touch(mode=0o600)
+    file.write_text(token, encoding="utf-8")
+    with pytest.raises(ConfigError, match=told):
+        launch.place_for(host=launch.ADDRESS, port=free_port(), token_file=file)
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid", "-"])
+def test_an_address_of_another_machine_is_told(host: str, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.touch(mode=0o600)
+    file.write_text(new_token())
+    with pytest.raises(ConfigError, match="is no address of this machine"):
+        launch.place_for(host=host, port=free_port(), token_file=file)
+
+
+def test_a_certificate_goes_with_its_key(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="belong together"):
+        launch.place_for(host=launch.ADDRESS, port=free_port(), certificate=tmp_path / "c.pem")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_the_server_too(ended_by: signal.Signals, home: Home) -> None:
-    with socket.socket() as trial:
-        trial.bind((launch.ADDRESS, 0))
-        port = trial.getsockname()[1]
+    port = free_port()
     words = [sys.executable, "-m", "edge_bench", "dashboard", "--port", str(port), "--no-browser", "--json"]
     environment = {**os.environ, HOME_VARIABLE: str(home.root)}
     with subprocess.Popen(

@@ -22,10 +22,11 @@ from edge_bench.devices.controller import controller
 from edge_bench.devices.job import Job, Options, job_for
 from edge_bench.devices.models import ModelCache
 from edge_bench.devices.queue import JobQueue
-from edge_bench.devices.registry import Device, Registry, new_token
+from edge_bench.devices.registry import Device, Registry
 from edge_bench.files import Home
 from edge_bench.records import BenchmarkResult
 from edge_bench.store import ResultStore
+from edge_bench.tokens import new_token
 
 PATIENCE_S = 120
 

@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from edge_bench.devices import protocol
-from edge_bench.devices.registry import Device, Registry, new_token
+from edge_bench.devices.registry import Device, Registry
 from edge_bench.errors import ConfigError
 from edge_bench.files import Home
 from edge_bench.store import ResultStore
+from edge_bench.tokens import new_token
 
 HELLO = b'{"agent": "a"}'
 Scripted = Callable[..., Path]

@@ -19,9 +19,10 @@ import pytest
 from edge_bench.devices.job import Options, job_for
 from edge_bench.devices.models import ModelCache
 from edge_bench.devices.queue import JobQueue
-from edge_bench.devices.registry import Device, Registry, new_token
+from edge_bench.devices.registry import Device, Registry
 from edge_bench.files import Home
 from edge_bench.store import ResultStore
+from edge_bench.tokens import new_token
 
 Scripted = Callable[..., Path]
 Started = Callable[..., subprocess.Popen[str]]

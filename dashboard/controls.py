@@ -45,14 +45,14 @@ def one_task(frame: pd.DataFrame) -> pd.DataFrame:
     return matching(frame, task=[task])
 
 
-def budget_control(frame: pd.DataFrame) -> float | None:
-    """Let a latency be chosen that may be spent, in ms; None where any will do."""
+def budget_control(frame: pd.DataFrame, *, of: str = "median") -> float | None:
+    """Let a latency be chosen that may be spent, in ms, `of` what is said; None where any will do."""
     low, high = float(frame["latency_ms"].min()), float(frame["latency_ms"].max())
     options = [*(f"{stop:g}" for stop in budget_stops(low, high)), ANY]
     chosen = st.select_slider(
         "Latency budget (of a text, ms)"
         if frame["generated"].notna().any()
-        else "Latency budget (median, ms)",
+        else f"Latency budget ({of}, ms)",
         options,
         value=ANY,
         key="budget",
@@ -87,6 +87,9 @@ def column_config(frame: pd.DataFrame) -> dict[str, Any]:
         "length": number("tokens", help="of the longest text"),
         "generated": number("generated", format="%.4g", help="tokens of the text that the latency is of"),
         "threads": number("threads"),
+        "pick": st.column_config.TextColumn("★", width=40, help="★: the recommended one"),
+        "chance": st.column_config.TextColumn("in budget", help="probability that it meets the budget"),
+        "exchange": st.column_config.TextColumn("step", help="against the next faster one on the front"),
         "gain": number(gain, format=change, help="against the recommended one; more is better"),
         "extra_ms": number("Δ ms", format="%+.3g", help="against the recommended one; less is faster"),
         "front": st.column_config.CheckboxColumn("on front", help="no other is as good and as fast"),

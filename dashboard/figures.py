@@ -17,6 +17,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.frames import front, milliseconds, named_quality
+from edge_bench.choose.percentiles import P90
 from edge_bench.records.quality import is_share, metric_word, value_text
 
 COLOURS = {
@@ -195,7 +196,9 @@ def _lay_out(figure: go.Figure, frame: pd.DataFrame, budget_ms: float | None) ->
 
 
 def _latency_of(frame: pd.DataFrame) -> str:
-    return "latency of a text" if frame["generated"].notna().any() else "latency, median"
+    if frame["generated"].notna().any():
+        return "latency of a text"
+    return "latency, p90" if len(frame) and (frame["latency_is"] == P90).all() else "latency, median"
 
 
 def _staircase(best: pd.DataFrame, figure: go.Figure, ink: str) -> go.Scatter:

@@ -21,11 +21,11 @@ from edge_bench.records.quality import is_share, metric_word, value_text
 COLUMNS = (
     "id name kind family format precision runtime threads device metric test latency_ms low_ms high_ms"
     " size_mb compressed_mb sparsity peak_memory_mb mmacs source origin verdict warning artifact subnet"
-    " task metric_name higher_is_better layers length generated"
+    " task metric_name higher_is_better layers length generated latency_is"
 ).split()
 _TEXT = (
     "id name kind family format precision runtime device source origin verdict warning task metric_name"
-    " layers"
+    " layers latency_is"
 ).split()
 IMPORTED = "imported"
 _NUMBERS = (
@@ -163,7 +163,7 @@ def quality_interval(metric: Metric) -> tuple[float, float] | None:
 def table(rows: pd.DataFrame, best: pd.DataFrame, budget_ms: float | None) -> pd.DataFrame:
     """Return the columns that people read, with whether each row is on the front and in the budget.
 
-    Shares are in per cent, as in `alternatives_table`.
+    Shares are in per cent, as in `picks_table`.
     """
     shown = rows.assign(front=rows["id"].isin(best["id"]))
     names = (
@@ -176,22 +176,25 @@ def table(rows: pd.DataFrame, best: pd.DataFrame, budget_ms: float | None) -> pd
     return _readable(shown, names)
 
 
-def alternatives_table(others: pd.DataFrame, chosen: pd.Series[Any]) -> pd.DataFrame:
-    """Return the columns that people read of `others`, with what each gives and costs against `chosen`.
+def picks_table(picks: pd.DataFrame, chosen: pd.Series[Any]) -> pd.DataFrame:
+    """Return the columns that people read of picks, with what each gives and costs against `chosen`.
 
-    `gain` is in points for shares, else in the metric's own unit; more is better whatever the metric.
+    `gain` is in points for shares, else in the metric's own unit; more is better whatever the metric. Where
+    `picks` tells it too, `chance` is how likely each meets the budget, and `exchange` what it gives and
+    costs against the next faster one.
     """
     scale = 100 if is_share(chosen["metric_name"]) else 1
     sign = 1 if chosen["higher_is_better"] else -1
-    shown = others.assign(
-        gain=scale * sign * (others["metric"] - chosen["metric"]),
-        extra_ms=others["latency_ms"] - chosen["latency_ms"],
+    shown = picks.assign(
+        pick=(picks["id"] == chosen["id"]).map({True: "★", False: ""}),
+        gain=scale * sign * (picks["metric"] - chosen["metric"]),
+        extra_ms=picks["latency_ms"] - chosen["latency_ms"],
     )
     names = (
-        "name kind layers metric gain test latency_ms extra_ms source size_mb compressed_mb peak_memory_mb"
-        " warning"
+        "pick name kind layers chance metric gain test latency_ms extra_ms source exchange size_mb"
+        " compressed_mb peak_memory_mb warning"
     ).split()
-    return _readable(shown, names)
+    return _readable(shown, [name for name in names if name in shown])
 
 
 def to_csv(frame: pd.DataFrame) -> bytes:
@@ -247,4 +250,5 @@ def _row(candidate: Candidate) -> dict[str, object]:
         "layers": candidate.layers,
         "length": math.nan if candidate.length is None else candidate.length,
         "generated": math.nan if candidate.generation is None else candidate.generation.tokens,
+        "latency_is": candidate.latency_is,
     }

@@ -11,7 +11,8 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.frames import candidate_frame, devices
-from edge_bench.choose.candidates import candidates
+from edge_bench.choose.candidates import candidates, newest_results
+from edge_bench.choose.percentiles import MEDIAN, P90, at_p90
 from edge_bench.errors import StoreError
 from edge_bench.files import Home
 from edge_bench.records import Artifact, BenchmarkResult, Candidate, FittedPredictor, Subnet
@@ -64,14 +65,14 @@ def state_of(home: Home) -> State:
         return 0, began
 
 
-def candidates_of(records: Stored, device: str) -> Sequence[Candidate]:
-    """Return the candidates on a device."""
-    return _candidates(records.url, records.revision, device, records)
+def candidates_of(records: Stored, device: str, *, percentile: str = MEDIAN) -> Sequence[Candidate]:
+    """Return the candidates on a device, by the median of their latency or by its p90 where it is known."""
+    return _candidates(records.url, records.revision, device, percentile, records)
 
 
-def frame_of(records: Stored, device: str) -> pd.DataFrame:
+def frame_of(records: Stored, device: str, *, percentile: str = MEDIAN) -> pd.DataFrame:
     """Return the candidates on a device as a frame of one's own."""
-    return _frame(records.url, records.revision, device, records)
+    return _frame(records.url, records.revision, device, percentile, records)
 
 
 def file_within(home: Home, file: str) -> Path | None:
@@ -105,7 +106,12 @@ def _read(url: str, revision: int) -> Stored:
 
 
 @st.cache_resource(max_entries=8, show_spinner="predicting latencies")
-def _candidates(url: str, revision: int, device: str, _records: Stored) -> tuple[Candidate, ...]:
+def _candidates(
+    url: str, revision: int, device: str, percentile: str, _records: Stored
+) -> tuple[Candidate, ...]:
+    if percentile == P90:
+        medians = candidates_of(_records, device)
+        return tuple(at_p90(medians, newest_results(_records.results, device)))
     found = candidates(
         _records.subnets, _records.artifacts, _records.results, _records.predictors, device=device
     )
@@ -113,5 +119,5 @@ def _candidates(url: str, revision: int, device: str, _records: Stored) -> tuple
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def _frame(url: str, revision: int, device: str, _records: Stored) -> pd.DataFrame:
-    return candidate_frame(_candidates(url, revision, device, _records))
+def _frame(url: str, revision: int, device: str, percentile: str, _records: Stored) -> pd.DataFrame:
+    return candidate_frame(_candidates(url, revision, device, percentile, _records))

@@ -63,6 +63,11 @@ class Home:
         """Return where the file that a record names lies; an absolute path stays as it is."""
         return self.root / kept
 
+    def present(self, kept: str) -> Path | None:
+        """Return where the file that a record names lies; None where it is not there."""
+        path = self.absolute(kept)
+        return path if path.is_file() else None
+
 
 def default_home() -> Home:
     """Return `EDGE_BENCH_HOME`, or `~/.local/share/edge-bench`."""

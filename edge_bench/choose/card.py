@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge_bench.choose.pick import Pick, told_quality, told_threads
+from edge_bench.choose.chances import chance, told_chance
+from edge_bench.choose.percentiles import P90
+from edge_bench.choose.pick import Pick
+from edge_bench.choose.reasons import told_quality, told_threads
 from edge_bench.choose.snippets import observation_of, seen
 from edge_bench.records import (
     ArchConfig,
@@ -19,6 +22,7 @@ from edge_bench.records import (
     Subnet,
     TextInput,
     TransformerSpace,
+    quality,
 )
 from edge_bench.records.quality import metric_word
 
@@ -31,6 +35,8 @@ def model_card(
     subnet: Subnet | None,
     result: BenchmarkResult | None,
     step: Artifact | None = None,
+    *,
+    others: Sequence[Artifact] = (),
 ) -> str:
     """Return the card in Markdown.
 
@@ -40,6 +46,7 @@ def model_card(
         subnet: the network that it was exported from; None of a file made elsewhere.
         result: the measurement that the latency comes from, ours or imported; None where it is predicted.
         step: of a text model that generates, the file that does.
+        others: the same network's files in other formats that lie beside it.
     """
     task = subnet.task if subnet else artifact.task
     text = artifact.text or (subnet.text if subnet else None)
@@ -58,12 +65,15 @@ def model_card(
         + _metrics(artifact.metrics),
         "## Speed\n" + _speed(pick.recommended, result),
         "## Why this one\n" + "\n".join(f"- {reason}" for reason in pick.reasons),
+        "## What would change the answer\n" + "\n".join(f"- {change}" for change in pick.changes),
         "## Input and output\n" + _ends(artifact, given),
         *(["## Generating\n" + _generating(step)] if step else []),
         "## Origin\n" + _origin(artifact, subnet),
     ]
     if pick.alternatives:
-        sections.append("## What else was near\n" + _alternatives(pick.alternatives))
+        sections.append("## What else was near\n" + _alternatives(pick))
+    if others:
+        sections.append("## In another format\n" + _others(others))
     return "\n\n".join(sections) + "\n"
 
 
@@ -117,8 +127,10 @@ def _speed(chosen: Candidate, result: BenchmarkResult | None) -> str:
     facts = ", ".join(
         f"{name} {form.format(one)}" for name, (one, form) in known.items() if one is not None
     )
+    which = P90 if chosen.latency_is == P90 else "median"
     return (
-        f"Median latency {span} on {machine}, {how}; the interval holds the median with 95 % confidence"
+        f"{which.capitalize()} latency {span} on {machine}, {how}; the interval holds the {which} with "
+        "95 % confidence"
         f"{'; ' if facts else ''}{facts}. Verdict: {result.verdict} ({result.verdict_cause})."
     )
 
@@ -253,6 +265,27 @@ def _layers(space: TransformerSpace, arch: ArchConfig) -> str:
     return f"- Layers kept, counted from 0: {'; '.join(told)}."
 
 
-def _alternatives(others: Sequence[Candidate]) -> str:
-    rows = [f"| {one.name} | {told_quality(one)} | {one.latency_ms:.4g} | {one.source} |" for one in others]
-    return "\n".join(["| file | selection | median ms | |", "|---|---:|---:|---|", *rows])
+def _alternatives(pick: Pick) -> str:
+    """Say what else was near, and how likely it meets the budget where there is one."""
+    chances = [chance(one, pick.budget) for one in pick.alternatives]
+    asked = any(one is not None for one in chances)
+    head = ["file", "selection", f"{pick.recommended.latency_is} ms", *(["in budget"] if asked else []), ""]
+    rules = ["---", *(["---:"] * (len(head) - 2)), "---"]
+    rows = [head, rules]
+    for one, probability in zip(pick.alternatives, chances, strict=True):
+        fits = [] if not asked else ["–" if probability is None else told_chance(probability)]
+        rows.append([one.name, told_quality(one), f"{one.latency_ms:.4g}", *fits, one.source])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _others(others: Sequence[Artifact]) -> str:
+    """Say what lies beside the picked file, and how good it is; its speed is another matter."""
+    lines = []
+    for one in others:
+        metric = one.metric("test")
+        good = f": {quality.told(metric)} on the test split" if metric else ""
+        lines.append(
+            f"- `model.{one.format}`, {FORMATS[one.format]} {one.precision}, {one.size_bytes / 1000:.1f} kB"
+            f"{good}. Its latency is not the one told here."
+        )
+    return "\n".join(lines)

@@ -32,7 +32,7 @@ SAME_MACHINE = "cpu machine cores logical_cores usable_cores max_frequency_khz".
 STDOUT = "-"
 # GitHub shows what a step's commands leave in the file that this names.
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
-# Of the fewest runs that bound p99 the bound is the largest one; of more it is less loose.
+# Of the fewest runs that bound a percentile the bound is the largest one; of more it is less loose.
 TAIL_RUNS_ABOVE = 5
 
 
@@ -44,6 +44,7 @@ class CheckModel(Command):
         limits = parser.add_argument_group("limits")
         for name, words in (
             ("latency-ms", "of p50, whose interval must lie below it"),
+            ("p90-ms", "of p90, whose upper bound must lie below it"),
             ("p99-ms", "of p99, whose upper bound must lie below it"),
             ("memory-mb", "of the process that runs it (10⁶ bytes)"),
             ("size-mb", "of the file (10⁶ bytes)"),
@@ -128,12 +129,13 @@ class _Found:
 
 
 def _check_options(options: argparse.Namespace) -> None:
-    named = ("max_latency_ms", "max_p99_ms", "max_memory_mb", "max_size_mb")
+    named = ("max_latency_ms", "max_p90_ms", "max_p99_ms", "max_memory_mb", "max_size_mb")
     given = [name for name in named if getattr(options, name) is not None]
     if not given and options.baseline is None:
         raise ConfigError(
             "no limit is given, so there is nothing to check",
-            hint="give --max-latency-ms, --max-p99-ms, --max-memory-mb, --max-size-mb or --baseline",
+            hint="give --max-latency-ms, --max-p90-ms, --max-p99-ms, --max-memory-mb, --max-size-mb or "
+            "--baseline",
         )
     limits: list[tuple[str, bool, str]] = [
         *((f"--{name.replace('_', '-')}", getattr(options, name) > 0, "above 0") for name in given),
@@ -181,7 +183,7 @@ def _measure_once(
     checks: list[gate.Check] = []
     if options.max_size_mb is not None:
         checks.append(gate.exactly("size", "MB", options.max_size_mb, target.file.stat().st_size / 1e6))
-    alone = (options.max_latency_ms, options.max_p99_ms, options.max_memory_mb)
+    alone = (options.max_latency_ms, options.max_p90_ms, options.max_p99_ms, options.max_memory_mb)
     if isinstance(baseline, Stored) or any(limit is not None for limit in alone):
         found.result = _bench(options, target, store, context)
         checks += _of_result(options, found.result)
@@ -198,26 +200,32 @@ def _of_result(options: argparse.Namespace, result: BenchmarkResult) -> list[gat
     checks = []
     if options.max_latency_ms is not None:
         checks.append(gate.latency(result, options.max_latency_ms))
-    if options.max_p99_ms is not None:
-        checks.append(gate.tail_latency(result, options.max_p99_ms))
+    for percent, limit_ms in _tails(options).items():
+        checks.append(gate.tail_latency(result, limit_ms, percent=percent))
     if options.max_memory_mb is not None:
         peak_mb = result.peak_memory_mb or 0.0
         checks.append(gate.exactly("peak memory", "MB", options.max_memory_mb, peak_mb))
     return checks
 
 
+def _tails(options: argparse.Namespace) -> dict[int, float]:
+    """Return the limits in ms on percentiles above the median."""
+    limits = {90: options.max_p90_ms, 99: options.max_p99_ms}
+    return {percent: limit_ms for percent, limit_ms in limits.items() if limit_ms is not None}
+
+
 def _bench(
     options: argparse.Namespace, target: Target, store: ResultStore, context: Context
 ) -> BenchmarkResult:
     """Measure the file as `bench` does and store the result, as much as there is of it."""
-    tail = options.max_p99_ms is not None
+    tail = max(_tails(options), default=None)
     try:
         result = benchmark(
             target.file,
             home=context.home,
             runtime=options.runtime,
             threads=options.threads,
-            min_runs=runs_needed(99, above=TAIL_RUNS_ABOVE) if tail else None,
+            min_runs=runs_needed(tail, above=TAIL_RUNS_ABOVE) if tail else None,
             max_seconds=options.max_seconds,
             artifact=target.artifact,
             waiting=_waiting(context),

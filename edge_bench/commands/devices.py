@@ -12,7 +12,7 @@ from typing import Any
 
 import device_profiles
 from device_profiles import DeviceProfile, ProfileError
-from edge_bench.choose.pick import told_threads
+from edge_bench.choose.reasons import told_threads
 from edge_bench.choose.shipped import UNTOLD, shipped
 from edge_bench.commands import Command, Context, Outcome, table
 from edge_bench.commands._predictor_rows import predictor_row

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
 
 import device_profiles
 from device_profiles import ProfileError
 from edge_bench.choose import pick as choosing
 from edge_bench.choose.candidates import candidates, newest_results
-from edge_bench.choose.card import model_card
+from edge_bench.choose.chances import chance, told_chance
+from edge_bench.choose.percentiles import MEDIAN, P90, at_p90
+from edge_bench.choose.presets import PRESETS
+from edge_bench.choose.reasons import told_quality
 from edge_bench.choose.shipped import shipped
-from edge_bench.choose.snippets import TOKENIZER, Picked, run_script
+from edge_bench.choose.takeaway import DOCUMENT, Known, Takeaway, pick_document, takeaway
 from edge_bench.commands import Command, Context, Outcome, table
 from edge_bench.commands.export import export_subnets, subnets_of
 from edge_bench.commands.train import data_table
@@ -26,16 +26,10 @@ from edge_bench.errors import ConfigError, NoCandidate, did_you_mean
 from edge_bench.files import explained
 from edge_bench.records import (
     THIS_MACHINE,
-    Artifact,
-    BenchmarkResult,
     Budget,
     Candidate,
     FittedPredictor,
-    Metric,
-    Subnet,
 )
-
-PRESETS = get_args(choosing.Preset)
 
 
 class Pick(Command):
@@ -47,7 +41,14 @@ class Pick(Command):
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--device", default=THIS_MACHINE, help=f"default: {THIS_MACHINE}")
-        parser.add_argument("--max-latency-ms", type=float, metavar="MS", help="budget for the median")
+        parser.add_argument("--max-latency-ms", type=float, metavar="MS", help="budget for the latency")
+        parser.add_argument(
+            "--percentile",
+            choices=(MEDIAN, P90),
+            default=MEDIAN,
+            help="of the latency: the median, or p90, which is known of files that were measured "
+            f"(default: {MEDIAN})",
+        )
         parser.add_argument(
             "--max-size-mb",
             type=float,
@@ -84,44 +85,38 @@ class Pick(Command):
             max_peak_memory_mb=_positive("--max-peak-memory-mb", options.max_peak_memory_mb),
         )
         data = data_name(data_table(options.data)) if options.data else None
-        known = _Known.read(context, options.run, data, options.device)
+        known = _Known.read(context, options, data)
         if known.left_out:
             context.say(f"left out, with no quality known on {known.data}: {', '.join(known.left_out)}")
         picked = choosing.pick(known.candidates(), budget, preset=options.preset)
         while picked.recommended.artifact is None:
             # The file's own accuracy may differ from the network's, and then another one may win.
             _export(picked.recommended, known, context)
-            known = _Known.read(context, options.run, data, options.device)
+            known = _Known.read(context, options, data)
             picked = choosing.pick(known.candidates(), budget, preset=options.preset)
         folder = options.output or context.home.picks / picked.recommended.name
-        document = {
-            "candidate": {**_row(picked.recommended), "reasons": list(picked.reasons)},
-            "alternatives": [_row(one) for one in picked.alternatives],
-            "budget": asdict(budget),
-            "preset": options.preset,
-        }
-        files = _write(folder.absolute(), picked, known, document, context)
-        document["files"] = [str(file) for file in files]
-        return Outcome(document=document, text=_text(picked, budget, files))
+        away = takeaway(picked, known, locate=context.home.present)
+        files = _write(folder.absolute(), away)
+        document = {**pick_document(picked), "files": [str(file) for file in files], "gate": away.gate}
+        return Outcome(document=document, text=_text(picked, away, files))
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Known:
+class _Known(Known):
     """What the store holds of one device, and of one run or what was measured on the same data.
 
     `left_out` names the files whose quality on that data is not known.
     """
 
     device: str
+    percentile: str
     data: str
     left_out: Sequence[str]
-    subnets: Sequence[Subnet]
-    artifacts: Sequence[Artifact]
-    results: Sequence[BenchmarkResult]
     predictors: Sequence[FittedPredictor]
 
     @classmethod
-    def read(cls, context: Context, run: str | None, data: str | None, device: str) -> _Known:
+    def read(cls, context: Context, options: argparse.Namespace, data: str | None) -> _Known:
+        run, device = options.run, options.device
         with context.store() as store:
             subnets, artifacts = store.subnets(), store.artifacts()
             results, predictors = store.results(), store.predictors()
@@ -145,6 +140,7 @@ class _Known:
         ]
         return cls(
             device=device,
+            percentile=options.percentile,
             data=told,
             left_out=[one.name for one in (*strangers, *otherwise) if one.id not in fitting],
             subnets=of_run,
@@ -173,10 +169,14 @@ class _Known:
                 f"no latency is known on '{self.device}': nothing is measured and nothing is predicted",
                 hint="edge-bench bench --all, or edge-bench fit",
             )
+        if self.percentile == P90:
+            found = at_p90(found, newest_results(self.results, self.device))
+            if not found:
+                raise NoCandidate(
+                    f"no p90 is known on '{self.device}': it is of files that were measured, not predicted",
+                    hint="edge-bench bench --all",
+                )
         return found
-
-    def subnet(self, identity: str | None) -> Subnet | None:
-        return next((subnet for subnet in self.subnets if subnet.id == identity), None)
 
 
 def _unknown(device: str, own: Sequence[str]) -> ConfigError:
@@ -211,74 +211,20 @@ def _export(candidate: Candidate, known: _Known, context: Context) -> None:
         raise error
 
 
-def _write(
-    folder: Path, picked: choosing.Pick, known: _Known, document: Mapping[str, Any], context: Context
-) -> list[Path]:
+def _write(folder: Path, away: Takeaway) -> list[Path]:
     """Write the pick's folder, whole or not at all; an older pick of that name is replaced."""
-    by_id = {one.id: one for one in known.artifacts}
-    artifact = by_id[picked.recommended.artifact or ""]
-    generation = picked.recommended.generation
-    step = by_id[generation.step or ""] if generation else None
-    subnet = known.subnet(artifact.subnet)
-    result = None
-    if picked.recommended.source != "predicted":
-        runtime = picked.recommended.runtime
-        of_runtime = [one for one in known.results if one.runtime == runtime]
-        result = newest_results(of_runtime, known.device).get(artifact.id)
-    if folder.exists() and not (folder / "pick.json").is_file():
+    if folder.exists() and not (folder / DOCUMENT).is_file():
         raise ConfigError(f"'{folder}' is there and holds no pick", hint="name another folder: --output")
     with explained(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".pick-", dir=folder.parent) as named:
             fresh, old = Path(named) / "new", Path(named) / "old"
             fresh.mkdir()
-            model = _copied(context.home.absolute(artifact.file), artifact, fresh)
-            step_file = f"step.{artifact.format}" if step else ""
-            if step:
-                shutil.copyfile(context.home.absolute(step.file), fresh / step_file)
-            run = Picked.of(artifact, subnet, file=model, step_file=step_file)
-            if run.text:
-                shutil.copyfile(context.home.absolute(run.text.tokenizer), fresh / TOKENIZER)
-            texts = {
-                "model_card.md": model_card(picked, artifact, subnet, result, step),
-                "run_model.py": run_script(run),
-                "pick.json": json.dumps(document, indent=2, ensure_ascii=False) + "\n",
-            }
-            for name, text in texts.items():
-                (fresh / name).write_text(text, encoding="utf-8")
+            away.write(fresh)
             if folder.exists():
                 folder.rename(old)
             fresh.rename(folder)
-    models = [model, *([step_file] if step else []), *([TOKENIZER] if run.text else [])]
-    return [folder / name for name in (*models, *texts)]
-
-
-def _copied(file: Path, artifact: Artifact, folder: Path) -> str:
-    """Copy the model, and the weights that lie beside it under names it knows; return its name there."""
-    beside = [one for one in file.parent.rglob("*") if one.is_file() and one != file]
-    if artifact.subnet is not None or not beside:
-        model = f"model.{artifact.format}"
-        shutil.copyfile(file, folder / model)
-        return model
-    shutil.copytree(file.parent, folder, dirs_exist_ok=True)
-    return file.name
-
-
-def _row(candidate: Candidate) -> dict[str, Any]:
-    document = asdict(candidate)
-    document["metric"] = _metric(candidate.metric)
-    document["test_metric"] = _metric(candidate.test_metric) if candidate.test_metric else None
-    return document
-
-
-def _metric(metric: Metric) -> dict[str, Any]:
-    return {
-        "name": metric.name,
-        "value": metric.value,
-        "higher_is_better": metric.higher_is_better,
-        "split": metric.split,
-        "examples": metric.examples,
-    }
+    return [folder / name for name in away.names]
 
 
 def _positive(name: str, value: float | None) -> float | None:
@@ -287,34 +233,40 @@ def _positive(name: str, value: float | None) -> float | None:
     return value
 
 
-def _text(picked: choosing.Pick, budget: Budget, files: Sequence[Path]) -> str:
+def _text(picked: choosing.Pick, away: Takeaway, files: Sequence[Path]) -> str:
     lines = [f"Picked {picked.recommended.name}"]
     lines += [f"  · {reason}" for reason in picked.reasons]
+    lines += ["What would change the answer:", *(f"  · {change}" for change in picked.changes)]
     if picked.alternatives:
         shown = [
             {
                 "alternative": one.name,
-                "selection": choosing.told_quality(one),
-                "median ms": one.latency_ms,
+                "selection": told_quality(one),
+                f"{one.latency_is} ms": one.latency_ms,
                 "from": one.latency_low_ms,
                 "to": one.latency_high_ms,
                 "": one.source,
-                **_room(one, budget),
+                **_room(one, picked.budget),
             }
             for one in picked.alternatives
         ]
         lines.append(table(shown))
-    lines += ["Files:", *(f"  {file}" for file in files)]
+    lines += ["Files:", *(f"  {file}" for file in files), f"In CI: {away.gate}"]
     return "\n".join(lines)
 
 
 def _room(one: Candidate, budget: Budget) -> dict[str, str | None]:
-    """Return what a candidate takes of each limit on size and memory, marked where it is predicted."""
-    told = {}
+    """Return what a candidate takes of each limit on size and memory, marked where it is predicted, and how
+    likely it meets the budget.
+    """
+    told: dict[str, str | None] = {}
     if budget.max_size_mb is not None:
         told["size MB"] = _marked(one.size_bytes and one.size_bytes / 1e6, one.size_source)
     if budget.max_peak_memory_mb is not None:
         told["peak MB"] = _marked(one.peak_memory_mb, one.memory_source)
+    probability = chance(one, budget)
+    if probability is not None:
+        told["in budget"] = told_chance(probability)
     return told
 
 

@@ -23,7 +23,7 @@ from edge_bench.choose.costs import (
     size_table,
 )
 from edge_bench.choose.encoding import Encoding, Rows
-from edge_bench.choose.pick import told_threads
+from edge_bench.choose.reasons import told_threads
 from edge_bench.choose.search import Found, Limit, Problem, nearest, search
 from edge_bench.choose.shipped import answering, foretold, published_by, shipped
 from edge_bench.commands import Command, Context, Outcome, table

@@ -10,7 +10,7 @@ from edge_bench.errors import GATE_FAILED, OK, TOO_NOISY
 from edge_bench.measure.comparison import Comparison
 from edge_bench.measure.ratios import ratio_apart
 from edge_bench.records import BenchmarkResult
-from edge_bench.statistics import percentile_bound
+from edge_bench.statistics import percentile, percentile_bound
 
 Judgement = Literal["passed", "failed", "too noisy to say"]
 STATUS: dict[Judgement, int] = {"passed": OK, "failed": GATE_FAILED, "too noisy to say": TOO_NOISY}
@@ -67,18 +67,18 @@ def latency(result: BenchmarkResult, limit_ms: float) -> Check:
     return _if_clean(at_most("latency p50", "ms", limit_ms, middle, low=low, high=high), result)
 
 
-def tail_latency(result: BenchmarkResult, limit_ms: float) -> Check:
-    """Hold p99 to a limit in ms, by its one-sided bounds of 99 % confidence."""
+def tail_latency(result: BenchmarkResult, limit_ms: float, *, percent: int = 99) -> Check:
+    """Hold a percentile above the median to a limit in ms, by its one-sided bounds of 99 % confidence."""
     latencies = result.latencies_ms
-    # What 99 % lie below is what 1 % of the negated values lie above.
-    mirrored = percentile_bound([-value for value in latencies], 1)
+    # What e.g. 99 % lie below is what 1 % of the negated values lie above.
+    mirrored = percentile_bound([-value for value in latencies], 100 - percent)
     found = at_most(
-        "latency p99",
+        f"latency p{percent}",
         "ms",
         limit_ms,
-        result.p99_ms or 0.0,
+        percentile(latencies, percent) if latencies else 0.0,
         low=None if mirrored is None else -mirrored,
-        high=result.p99_bound_ms,
+        high=percentile_bound(latencies, percent),
     )
     return _if_clean(found, result)
 

@@ -105,7 +105,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What may be spent; None means any amount. Latency is held against the median."""
+    """What may be spent; None means any amount. Latency is what candidates state, as a rule the median."""
 
     max_latency_ms: float | None = None
     max_size_mb: float | None = None

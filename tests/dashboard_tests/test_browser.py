@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -108,11 +109,18 @@ def test_a_pick_can_be_linked_and_its_file_taken_away(address: str, open_page: C
     again = open_page(page.url)
     expect(again.locator("h3")).to_have_text(picked)
     with again.expect_download() as waiting:
+        again.get_by_role("button", name="Everything as one zip").click()
+    with zipfile.ZipFile(waiting.value.path()) as archive:
+        names = {"model.onnx", "model.tflite", "model_card.md", "run_model.py", "check.sh", "pick.json"}
+        assert set(archive.namelist()) == names
+        assert archive.read("model.onnx").decode() == picked
+    again.get_by_text("The files one by one").click()
+    with again.expect_download() as waiting:
         again.get_by_role("button", name="ONNX int8").click()
     download = waiting.value
     assert download.suggested_filename.endswith("-int8.onnx")
     assert Path(download.path()).read_bytes().decode() == picked
-    for button, content in (("Model card", f"# {picked}\n"), ("Script", download.suggested_filename)):
+    for button, content in (("Model card", f"# {picked}\n"), ("Script that", "model.onnx")):
         with again.expect_download() as waiting:
             again.get_by_role("button", name=button).click()
         assert content in Path(waiting.value.path()).read_text(encoding="utf-8")

@@ -105,7 +105,7 @@ def test_the_table_shows_shares_in_per_cent_and_no_empty_column(candidate: Make)
     assert not {"test", "warning", "size_mb"} & set(shown.columns)
 
 
-def test_alternatives_gain_where_they_are_better_whatever_the_metric(candidate: Make) -> None:
+def test_picks_gain_where_they_are_better_whatever_the_metric(candidate: Make) -> None:
     def perplexity(value: float) -> Metric:
         return Metric(name="perplexity", value=value, higher_is_better=False, split="selection", examples=9)
 
@@ -114,8 +114,9 @@ def test_alternatives_gain_where_they_are_better_whatever_the_metric(candidate: 
         candidate(artifact="2", metric=perplexity(25.0), latency_ms=3.0),
     ]
     frame = frames.candidate_frame(given)
-    shown = frames.alternatives_table(frame.iloc[1:], frame.iloc[0])
-    assert shown["gain"].tolist() == [5.0] and shown["extra_ms"].tolist() == [1.0]
+    shown = frames.picks_table(frame, frame.iloc[0])
+    assert shown["gain"].tolist() == [0.0, 5.0] and shown["extra_ms"].tolist() == [0.0, 1.0]
+    assert shown["pick"].tolist() == ["★", ""]
 
 
 def test_accuracy_bleu_and_perplexity_of_other_tokens_are_tasks_of_their_own(candidate: Make) -> None:

@@ -210,9 +210,11 @@ def test_a_limit_that_every_file_breaks_is_told(records: list[Record], put: Put)
 def test_files_that_are_there_can_be_taken_away(filled: Home) -> None:
     shown = pick()
     labels = [_plain(one.label) for one in shown.download_button]
-    kinds = [label.partition(",")[0] for label in labels]
-    assert kinds == ["ONNX fp32", "Model card", "Script that runs it", "TFLite fp32"]
-    assert not shown.code
+    assert labels[0] == "Everything as one zip (.onnx and .tflite, card, script, gate)"
+    kinds = [label.partition(",")[0] for label in labels[1:]]
+    assert kinds == ["ONNX fp32", "TFLite fp32", "Model card", "Script that runs it"]
+    [gate] = shown.code
+    assert gate.value.startswith("edge-bench check model.onnx --max-latency-ms ")
 
 
 def test_a_file_that_is_not_there_is_told_with_the_exact_command(records: list[Record], put: Put) -> None:
@@ -245,11 +247,14 @@ def test_a_model_that_generates_is_taken_away_with_its_steps(
         for file in files
         if file.format == "onnx"
     ]
-    put([subnet, *files, *measured])
+    home = put([subnet, *files, *measured])
+    tokenizer = home.absolute(files[0].text.tokenizer if files[0].text else "")
+    tokenizer.parent.mkdir(parents=True, exist_ok=True)
+    tokenizer.write_text("{}", encoding="utf-8")
     labels = [_plain(shown.label).partition(",")[0] for shown in pick().download_button]
-    papers = ["Model card", "Script that runs it"]
-    others = ["TFLite fp32", "TFLite fp32 of steps"]
-    assert labels == ["ONNX fp32", *papers, "ONNX fp32 of steps", *others]
+    kinds = ["ONNX fp32", "ONNX fp32 of steps", "TFLite fp32", "TFLite fp32 of steps"]
+    papers = ["Model card", "Script that runs it", "Tokenizer"]
+    assert labels == ["Everything as one zip (.onnx and .tflite", *kinds, *papers]
 
 
 def test_a_file_that_was_deleted_is_not_offered(filled: Home) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from edge_bench.choose.candidates import candidates
 from edge_bench.choose.depths import MeasuredDepth, fit_depths
-from edge_bench.choose.pick import pick, told_quality
+from edge_bench.choose.pick import pick
+from edge_bench.choose.reasons import told_quality
 from edge_bench.errors import ConfigError
 from edge_bench.records import Artifact, BenchmarkResult, Budget, Candidate, FittedPredictor, Subnet
 from edge_bench.records.prediction import Unit

@@ -5,40 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pools import PRESETS, candidate, pools
 
-from edge_bench.choose.pick import ALTERNATIVES, Preset, pick
+from edge_bench.choose.pick import ALTERNATIVES, pick
+from edge_bench.choose.presets import Preset
 from edge_bench.errors import NoCandidate
-from edge_bench.records import Budget, Candidate, Frontier, Metric
-
-PRESETS: tuple[Preset, ...] = ("accuracy", "balanced", "speed")
-
-
-def candidate(name: str, accuracy: float, latency_ms: float, **more: object) -> Candidate:
-    metric = Metric(name="accuracy", value=accuracy, higher_is_better=True, split="selection", examples=300)
-    facts: dict[str, object] = {
-        "name": name,
-        "subnet": name,
-        "artifact": f"{name}-onnx-fp32",
-        "format": "onnx",
-        "precision": "fp32",
-        "device": "this-machine",
-        "runtime": "onnxruntime",
-        "threads": 1,
-        "metric": metric,
-        "latency_ms": latency_ms,
-        "latency_low_ms": latency_ms * 0.9,
-        "latency_high_ms": latency_ms * 1.1,
-        "source": "measured",
-        "verdict": "clean",
-    }
-    return Candidate(**{**facts, **more})  # type: ignore[arg-type]
-
-
-pools = st.lists(
-    st.tuples(st.integers(0, 20).map(lambda n: n / 20), st.integers(1, 50).map(lambda n: n / 10)),
-    min_size=1,
-    max_size=25,
-).map(lambda rows: [candidate(f"net{i}", *row) for i, row in enumerate(rows)])
+from edge_bench.records import Budget, Candidate, Frontier
 
 
 @given(pools, st.floats(0.05, 6), st.sampled_from(PRESETS))
@@ -78,7 +50,8 @@ def test_of_a_long_front_the_nearest_in_latency_are_told_fastest_first() -> None
     pool = [candidate(f"net{index}", 0.5 + index / 100, 1.0 + index) for index in range(12)]
     picked = pick(pool, Budget(max_latency_ms=10))
     assert picked.recommended.name == "net9"
-    assert [one.name for one in picked.alternatives] == ["net4", "net5", "net6", "net7", "net8"]
+    assert [one.name for one in picked.alternatives] == ["net5", "net6", "net7", "net8"]
+    assert [one.name for one in picked.members] == ["net5", "net6", "net7", "net8", "net9"]
 
 
 known_or_not = st.none() | st.integers(1, 9)

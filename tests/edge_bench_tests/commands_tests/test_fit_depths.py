@@ -196,8 +196,10 @@ def test_a_pick_of_a_translation_is_a_folder_with_both_files_and_its_tokenizer(
     one = document["candidate"]
     assert one["latency_ms"] <= 6 and one["generation"]["tokens"] == 10
     assert (one["metric"]["name"], one["metric"]["higher_is_better"]) == ("bleu", True)
-    names = ["model.onnx", "step.onnx", "tokenizer.json", "model_card.md", "run_model.py", "pick.json"]
+    names = ["model.onnx", "step.onnx", "tokenizer.json"]
+    names += ["model_card.md", "run_model.py", "check.sh", "pick.json"]
     assert [Path(file).name for file in document["files"]] == names
+    assert document["gate"].startswith("edge-bench check step.onnx --max-latency-ms 0.")
     folder = tmp_path / "picked"
     assert (folder / "model.onnx").read_text(encoding="utf-8") == one["artifact"]
     assert (folder / "step.onnx").read_text(encoding="utf-8") == one["generation"]["step"]

@@ -5,11 +5,11 @@ Pure functions. The drawing is a table, so that assistive software reads it; eve
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from dashboard.names import in_html
 from edge_bench.records import (
     AnySpace,
     ArchConfig,
@@ -88,11 +88,11 @@ def architecture_html(blocks: Sequence[DrawnBlock], *, unit: str) -> str:
         high = max(2, round(_HIGH * one.output_side / largest))
         sides = dict.fromkeys((one.input_side, one.output_side))
         rows.append(
-            f'<tr><th scope="row">{html.escape(one.name)}</th>'
+            f'<tr><th scope="row">{in_html(one.name)}</th>'
             '<td class="eb-map" aria-hidden="true">'
             f'<span style="width:{wide}px;height:{high}px"></span></td>'
-            f"<td>{html.escape(one.what)}</td><td>{one.input_width:,} → {one.output_width:,}</td>"
-            f"<td>{' → '.join(map(str, sides))} {html.escape(unit)}</td>"
+            f"<td>{in_html(one.what)}</td><td>{one.input_width:,} → {one.output_width:,}</td>"
+            f"<td>{' → '.join(map(str, sides))} {in_html(unit)}</td>"
             f"{_bar(one.macs, macs, MACS)}{_bar(one.weights, weights, WEIGHTS)}</tr>"
         )
     total_macs, total_weights = (sum(column) for column in _columns(blocks))
@@ -113,13 +113,11 @@ def steps_html(steps: Iterable[tuple[str, Sequence[str], str]]) -> str:
     """Return boxes with arrows between them: title, lines, and where its training is shown, or ""."""
     boxes = []
     for title, lines, address in steps:
-        told = "".join(f"<div>{html.escape(line)}</div>" for line in lines if line)
+        told = "".join(f"<div>{in_html(line)}</div>" for line in lines if line)
         link = (
-            f'<div><a href="{html.escape(address)}" target="_self">how it trained</a></div>'
-            if address
-            else ""
+            f'<div><a href="{in_html(address)}" target="_self">how it trained</a></div>' if address else ""
         )
-        boxes.append(f"<li><strong>{html.escape(title)}</strong>{told}{link}</li>")
+        boxes.append(f"<li><strong>{in_html(title)}</strong>{told}{link}</li>")
     return f'{_STYLE}<ol class="eb-steps">{"".join(boxes)}</ol>'
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -13,11 +12,13 @@ import plotly.graph_objects as go
 from dashboard import benchmark_frames as told
 from dashboard.figures import COLOURS, INK, OTHER, bare_figure, colour, ticks_1_2_5
 from dashboard.frames import kind_of, milliseconds
+from dashboard.names import category, category_axis, marked
 from edge_bench.records import BenchmarkResult
 
 PERCENTS = (50, 90, 99)
 OPERATORS_SHOWN = 20
-NAME_LENGTH = 26
+# What a line of an axis, or of a legend, has room for.
+NAME_LENGTH, TICK_LENGTH, LEGEND_LENGTH = 26, 18, 60
 # Wider spreads than this are read on a log axis.
 _WIDE = 3.0
 
@@ -44,7 +45,7 @@ def distribution_figure(results: Mapping[str, BenchmarkResult], *, dark: bool, h
                 x=frame["latency_ms"],
                 y=frame["share"],
                 mode="lines",
-                name=html.escape(name),
+                name=marked(name, LEGEND_LENGTH),
                 showlegend=not alone,
                 # Colours may be alike; the stroke tells them apart too.
                 line={"shape": "hv", "color": paint, "width": 2, "dash": "dash" if number else "solid"},
@@ -145,7 +146,7 @@ def operators_figure(frame: pd.DataFrame, *, dark: bool) -> go.Figure:
     figure.update_yaxes(
         tickmode="array",
         tickvals=list(range(len(shown))),
-        ticktext=[shortened(str(name)) for name in shown["name"]],
+        ticktext=[marked(str(name), NAME_LENGTH) for name in shown["name"]],
         tickfont={"color": ink, "size": 11},
         autorange="reversed",
         automargin=True,
@@ -163,7 +164,8 @@ def sweep_figure(
     """
     figure = bare_figure(dark=dark, height=height)
     ink, _, _ = INK["dark" if dark else "light"]
-    places = [html.escape(str(value)) for value in frame[over]]
+    names = [str(value) for value in frame[over]]
+    places = [category(name) for name in names]
     if over == "threads" and len(frame) > 1:
         first = frame.iloc[0]
         figure.add_trace(
@@ -193,24 +195,16 @@ def sweep_figure(
             },
             name="median and its interval",
             hovertext=[
-                f"{place}: {_sweep_hover(row)}"
-                for place, row in zip(places, frame.itertuples(), strict=True)
+                f"{marked(name)}: {_sweep_hover(row)}"
+                for name, row in zip(names, frame.itertuples(), strict=True)
             ],
             hovertemplate="%{hovertext}<extra></extra>",
         )
     )
     figure.update_layout(showlegend=True)
-    figure.update_xaxes(type="category", title_text=over)
+    figure.update_xaxes(title_text=over, **category_axis(names, TICK_LENGTH))
     figure.update_yaxes(title_text="latency, median (ms)", rangemode="tozero", automargin=True)
     return figure
-
-
-def shortened(name: str, length: int = NAME_LENGTH) -> str:
-    """Return a name that an axis has room for, escaped: of a long one its beginning and its end."""
-    if len(name) > length:
-        half = length // 2
-        name = f"{name[: half - 1]}…{name[-(length - half) :]}"
-    return html.escape(name)
 
 
 def _percentile(result: BenchmarkResult, percent: int) -> float:
@@ -272,7 +266,7 @@ def _block_hover(row: Any) -> str:
         f"median {milliseconds(row.p50_ms)} [{milliseconds(row.p10_ms)} – {milliseconds(row.p90_ms)}]",
     ]
     if row.reason:
-        lines.append(html.escape(row.reason))
+        lines.append(marked(row.reason))
     elif not math.isnan(row.off_cpu):
         lines.append(f"off the CPU {row.off_cpu:.1%} of the time")
     if not math.isnan(row.temperature_c):
@@ -285,14 +279,14 @@ def _block_hover(row: Any) -> str:
 def _sweep_hover(row: Any) -> str:
     return (
         f"{milliseconds(row.p50_ms)} [{milliseconds(row.low_ms)} – {milliseconds(row.high_ms)}], "
-        f"{html.escape(row.verdict)}"
+        f"{marked(row.verdict)}"
     )
 
 
 def _operator_hover(row: Any) -> str:
     calls = f"{row.calls} call{'s' if row.calls > 1 else ''}"
-    where = f", {html.escape(row.where)}" if row.where else ""
+    where = f", {marked(row.where)}" if row.where else ""
     return (
-        f"<b>{html.escape(row.name)}</b><br>{html.escape(row.kind)}, {calls}{where}<br>"
+        f"<b>{marked(row.name)}</b><br>{marked(row.kind)}, {calls}{where}<br>"
         f"{milliseconds(row.mean_ms)}, {row.share:.1%} of all operators"
     )

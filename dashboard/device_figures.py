@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from typing import Any
 
@@ -10,10 +9,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.benchmark_figures import shortened
 from dashboard.device_frames import by_device, labels
 from dashboard.figures import INK, bare_figure, colour, ticks_1_2_5
 from dashboard.frames import milliseconds
+from dashboard.names import marked
 
 MISSING = "–"
 # Read alike by all eyes, and by those who see no colours: from dark to light it only grows lighter
@@ -106,14 +105,14 @@ def heat_figure(cells: pd.DataFrame, *, dark: bool) -> go.Figure:
             )
     figure.update_xaxes(
         tickvals=list(columns.values()),
-        ticktext=[shortened(device, 18) for device in columns],
+        ticktext=[marked(device, 18) for device in columns],
         side="top",
         showgrid=False,
         range=[-0.5, len(columns) - 0.5],
     )
     figure.update_yaxes(
         tickvals=list(rows.values()),
-        ticktext=[shortened(name, 22) for name in names.values()],
+        ticktext=[marked(name, 22) for name in names.values()],
         tickfont={"color": ink, "size": 11},
         showgrid=False,
         range=[len(rows) - 0.5, -0.5],
@@ -246,22 +245,22 @@ def _cell_text(cell: Any) -> str:
 def _cell_hover(cell: Any) -> str:
     threads = "unknown threads" if not cell.threads else f"{cell.threads} thread"
     threads += "s" if cell.threads > 1 else ""
-    by = f" by {html.escape(cell.origin)}" if cell.source == "imported" else ""
+    by = f" by {marked(cell.origin)}" if cell.source == "imported" else ""
     between = f" [{milliseconds(cell.low_ms)} – {milliseconds(cell.high_ms)}]"
     return (
-        f"<b>{html.escape(cell.name)}</b><br>{html.escape(cell.device)}, {html.escape(cell.runtime)}, "
-        f"{html.escape(cell.precision)}, {threads}<br>"
+        f"<b>{marked(cell.name)}</b><br>{marked(cell.device)}, {marked(cell.runtime)}, "
+        f"{marked(cell.precision)}, {threads}<br>"
         f"{milliseconds(cell.latency_ms)}{between if cell.low_ms < cell.high_ms else ''}, {cell.source}{by}"
     )
 
 
 def _calibration_hover(row: Any) -> str:
     lines = [
-        f"<b>{html.escape(row.name)}</b>",
+        f"<b>{marked(row.name)}</b>",
         f"measured {milliseconds(row.measured_ms)}",
         f"predicted {milliseconds(row.predicted_ms)} [{milliseconds(row.low_ms)} – "
         f"{milliseconds(row.high_ms)}], {row.residual:+.1%}",
     ]
     if row.warning:
-        lines.append(html.escape(row.warning))
+        lines.append(marked(row.warning))
     return "<br>".join(lines)

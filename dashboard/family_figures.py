@@ -6,7 +6,6 @@ what colours say.
 
 from __future__ import annotations
 
-import html
 import math
 from typing import Any
 
@@ -17,6 +16,7 @@ from plotly.subplots import make_subplots
 
 from dashboard.family_frames import CHOICES, DENSE, axis_means, lines_of, phase_ends
 from dashboard.figures import INK, bare_figure, ticks_1_2_5
+from dashboard.names import category, category_axis, marked
 from edge_bench.records.position import ALL, IMAGE, PositionFindings, targets
 from edge_bench.records.quality import is_share, metric_word, value_text
 
@@ -25,6 +25,8 @@ SYMBOLS = ("circle", "diamond", "square", "triangle-up", "triangle-down", "cross
 DASHES = ("solid", "dash", "dot", "dashdot")
 WORDS = {ALL: "all stages", IMAGE: "image only"}
 LOWEST_CORRELATION = -0.2
+# What a tick, and what a legend or a title has room for.
+TICK_LENGTH, NAME_LENGTH = 22, 40
 _BARE_AXIS = {"showticklabels": False, "showgrid": False, "showline": False, "ticks": ""}
 CURVES = ("loss", "learned", "learning_rate")
 
@@ -41,8 +43,8 @@ def curves_figure(log: pd.DataFrame, learned: str | None, *, dark: bool) -> go.F
     for row, (column, title) in enumerate(shown.items(), 1):
         place = CURVES.index(column)
         told = [
-            f"step {one.step:,}, epoch {one.epoch}, phase {html.escape(str(one.phase))}<br>"
-            f"{html.escape(title)} {getattr(one, column):.4g}"
+            f"step {one.step:,}, epoch {one.epoch}, phase {marked(str(one.phase))}<br>"
+            f"{marked(title)} {getattr(one, column):.4g}"
             for one in log.itertuples()
         ]
         figure.add_trace(
@@ -54,7 +56,7 @@ def curves_figure(log: pd.DataFrame, learned: str | None, *, dark: bool) -> go.F
                 marker={"symbol": SYMBOLS[place], "size": 6},
                 hovertext=told,
                 hovertemplate="%{hovertext}<extra></extra>",
-                name=html.escape(title),
+                name=marked(title, NAME_LENGTH),
                 showlegend=False,
             ),
             row=row,
@@ -62,7 +64,7 @@ def curves_figure(log: pd.DataFrame, learned: str | None, *, dark: bool) -> go.F
         )
         share = column == "learned" and learned is not None and is_share(learned)
         figure.update_yaxes(
-            title_text=html.escape(title),
+            title_text=marked(title, TICK_LENGTH),
             tickformat=".0%" if share else ".3~g",
             automargin=True,
             row=row,
@@ -87,7 +89,7 @@ def choice_figure(
             mode="markers",
             marker={"color": LINES[0], "size": 7, "opacity": 0.55},
             hovertext=[
-                f"{html.escape(str(one.key))}<br>{_told(metric, one.metric)}<br>{one.mmacs:.3g} MMACs"
+                f"{marked(str(one.key))}<br>{_told(metric, one.metric)}<br>{one.mmacs:.3g} MMACs"
                 for one in frame.itertuples()
             ],
             hovertemplate="%{hovertext}<extra></extra>",
@@ -131,7 +133,7 @@ def depth_figure(
                 x=rows["layers"],
                 y=rows["metric"],
                 hovertext=[
-                    f"layers {html.escape(str(one.kept))}<br>{_told(metric, one.metric)}"
+                    f"layers {marked(str(one.kept))}<br>{_told(metric, one.metric)}"
                     for one in rows.itertuples()
                 ],
                 hovertemplate="%{hovertext}<extra></extra>",
@@ -175,7 +177,7 @@ def ladder_figure(ladder: pd.DataFrame, metric: str, *, higher_is_better: bool, 
                 },
                 hovertext=[_rung(one, metric) for one in rows.itertuples()],
                 hovertemplate="%{hovertext}<extra></extra>",
-                name=html.escape(name.replace("_", " ")),
+                name=marked(name.replace("_", " "), NAME_LENGTH),
             )
         )
     for value in dense["metric"]:
@@ -206,7 +208,7 @@ def position_figure(found: PositionFindings, *, dark: bool) -> go.Figure:
         scores = [known.get((source, target)) for source in sources]
         figure.add_trace(
             go.Scatter(
-                x=[html.escape(word) for word in words],
+                x=[category(word) for word in words],
                 y=[None if score is None else score.mean_spearman for score in scores],
                 mode="lines+markers",
                 line={"color": LINES[place % len(LINES)], "width": 2},
@@ -214,16 +216,16 @@ def position_figure(found: PositionFindings, *, dark: bool) -> go.Figure:
                 hovertext=[
                     ""
                     if score is None
-                    else f"{html.escape(target)} from {html.escape(word)}<br>correlation "
+                    else f"{marked(target)} from {marked(word)}<br>correlation "
                     f"{score.mean_spearman:.3f}, mean of {len(score.spearman)}<br>absolute difference "
                     f"{score.mean_mae:.3f}"
                     for word, score in zip(words, scores, strict=True)
                 ],
                 hovertemplate="%{hovertext}<extra></extra>",
-                name=html.escape(target),
+                name=marked(target, TICK_LENGTH),
             )
         )
-    figure.update_xaxes(type="category")
+    figure.update_xaxes(**category_axis(words, TICK_LENGTH))
     figure.update_yaxes(
         title_text="rank correlation with the wanted map", range=[LOWEST_CORRELATION, 1.03], automargin=True
     )
@@ -251,7 +253,7 @@ def maps_figure(found: PositionFindings, *, dark: bool) -> go.Figure | None:
                 go.Heatmap(
                     z=np.asarray(one, dtype=float).round(3),
                     coloraxis="coloraxis",
-                    hovertemplate=f"{html.escape(name)}, {labels[row - 1]}: %{{z:.2f}}<extra></extra>",
+                    hovertemplate=f"{marked(name)}, {labels[row - 1]}: %{{z:.2f}}<extra></extra>",
                 ),
                 row=row,
                 col=column,
@@ -267,7 +269,7 @@ def maps_figure(found: PositionFindings, *, dark: bool) -> go.Figure | None:
                 col=column,
             )
         figure.update_xaxes(
-            title={"text": html.escape(name), "font": {"color": ink}}, side="top", row=1, col=column
+            title={"text": marked(name, TICK_LENGTH), "font": {"color": ink}}, side="top", row=1, col=column
         )
     for row, label in enumerate(labels, 1):
         figure.update_yaxes(title={"text": label, "font": {"color": ink, "size": 11}}, row=row, col=1)
@@ -305,7 +307,7 @@ def _quality_axis(values: pd.Series[float], metric: str, higher_is_better: bool)
     ends = [low - air, high + air]
     better = "" if higher_is_better else ", lower is better"
     return {
-        "title_text": f"{html.escape(metric_word(metric))}{better}",
+        "title_text": f"{marked(metric_word(metric), NAME_LENGTH)}{better}",
         "automargin": True,
         "range": ends if higher_is_better else ends[::-1],
         "tickformat": (".0%" if high - low > 0.05 else ".2%") if is_share(metric) else ".4~g",
@@ -327,7 +329,7 @@ def _mark_phases(figure: go.Figure, log: pd.DataFrame, ink: str) -> None:
             yanchor="bottom",
             # Names of short phases would lie on each other.
             yshift=14 * (place % 2),
-            text=html.escape(name),
+            text=marked(name, TICK_LENGTH),
             showarrow=False,
             font={"color": ink, "size": 11},
         )
@@ -337,13 +339,13 @@ def _rung(one: Any, metric: str) -> str:
     level = "" if math.isnan(one.level) else f", level {one.level:.0f}"
     seeds = ""
     if one.runs > 1:
-        ends = " to ".join(html.escape(value_text(metric, end)) for end in (one.low, one.high))
+        ends = " to ".join(marked(value_text(metric, end)) for end in (one.low, one.high))
         seeds = f", mean of {one.runs} runs ({ends})"
     return (
-        f"<b>{html.escape(str(one.line).replace('_', ' '))}</b>{level}<br>"
+        f"<b>{marked(str(one.line).replace('_', ' '))}</b>{level}<br>"
         f"{100 * one.left:.3g} % of the weights left<br>{_told(metric, one.metric)}{seeds}"
     )
 
 
 def _told(metric: str, value: Any) -> str:
-    return html.escape(f"{metric_word(metric)} {value_text(metric, value)}")
+    return marked(f"{metric_word(metric)} {value_text(metric, value)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,10 +11,12 @@ import plotly.graph_objects as go
 
 from dashboard.family_figures import LINES, SYMBOLS
 from dashboard.figures import INK, OTHER, bare_figure
+from dashboard.names import marked
 from edge_bench.measure.operator_list import FileOperator
 
 # More are not drawn: nobody reads them, and a browser slows down.
 MOST_DRAWN = 300
+NAME_LENGTH = 40
 _ROW, _MOST_COLOURS = 28, 6
 
 
@@ -77,7 +78,7 @@ def graph_figure(operators: Sequence[FileOperator], *, dark: bool) -> go.Figure:
                 x=[across[number] for number in numbers],
                 y=[depth[number] for number in numbers],
                 mode="markers+text",
-                text=[f"{number} {html.escape(kind)}" for number in numbers],
+                text=[f"{number} {marked(kind, NAME_LENGTH)}" for number in numbers],
                 textposition="middle right",
                 textfont={"color": ink, "size": 11},
                 marker={
@@ -87,7 +88,7 @@ def graph_figure(operators: Sequence[FileOperator], *, dark: bool) -> go.Figure:
                 },
                 hovertext=[_hover(frame, number) for number in numbers],
                 hovertemplate="%{hovertext}<extra></extra>",
-                name=html.escape(kind),
+                name=marked(kind),
                 cliponaxis=False,
                 showlegend=False,
             )
@@ -154,8 +155,8 @@ def _makers(operators: Sequence[FileOperator]) -> Mapping[str, int]:
 
 def _hover(frame: pd.DataFrame, number: int) -> str:
     row = frame.iloc[number]
-    told = [f"<b>{number} {html.escape(str(row['operator']))}</b>"]
-    told += [f"reads {html.escape(str(row['reads']))}"] if row["reads"] else []
+    told = [f"<b>{number} {marked(str(row['operator']))}</b>"]
+    told += [f"reads {marked(str(row['reads']))}"] if row["reads"] else []
     told += [f"{row['constants']} constants"] if row["constants"] else []
     if row["shape"] or not math.isnan(row["output_kb"]):
         size = "" if math.isnan(row["output_kb"]) else f" {row['output_kb']:.4g} kB"

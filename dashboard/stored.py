@@ -11,6 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.frames import candidate_frame, devices
+from dashboard.names import plain
 from edge_bench.choose.candidates import candidates, newest_results
 from edge_bench.choose.percentiles import MEDIAN, P90, at_p90
 from edge_bench.errors import StoreError
@@ -77,8 +78,12 @@ def frame_of(records: Stored, device: str, *, percentile: str = MEDIAN) -> pd.Da
 
 def file_within(home: Home, file: str) -> Path | None:
     """Return where a file that a record names lies; None where it is gone or not under the home folder."""
-    path = home.absolute(file).resolve()
-    return path if path.is_relative_to(home.root.resolve()) and path.is_file() else None
+    try:
+        path = home.absolute(file).resolve()
+        return path if path.is_relative_to(home.root.resolve()) and path.is_file() else None
+    except (OSError, ValueError, RuntimeError):
+        # A name that no file system takes, or links that go round.
+        return None
 
 
 def escaped(text: str) -> str:
@@ -86,8 +91,7 @@ def escaped(text: str) -> str:
 
     Addresses are made links even where every sign is escaped, so a joiner of no width parts them.
     """
-    flat = re.sub(r"\s+", " ", text)
-    parted = re.sub(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", JOINER, flat, flags=re.IGNORECASE)
+    parted = re.sub(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", JOINER, plain(text), flags=re.IGNORECASE)
     return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=@/])", r"\\\1", parted)
 
 

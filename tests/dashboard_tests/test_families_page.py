@@ -6,37 +6,29 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from pages import opened
+from run_folders import judge, probe, write_a_run
 from streamlit.testing.v1 import AppTest
 
 from dashboard import family_frames
 from dashboard.stored import JOINER, escaped
-from edge_bench.documents import to_document
 from edge_bench.errors import ConfigError
 from edge_bench.files import Home
 from edge_bench.records import (
-    AnySpace,
-    ArchConfig,
-    Metric,
-    PlainSpace,
     SearchSpace,
     Subnet,
     TransformerSpace,
 )
-from edge_bench.records.operators import linear
-from edge_bench.records.position import ALL, IMAGE, SIDE, TARGETS, PositionFindings, Score, Stage
+from edge_bench.records.position import TARGETS
 from edge_bench.runs import (
-    JUDGED_FILE,
     LOG_FILE,
     RUN_FILE,
-    SUMMARY_FILE,
-    Judgement,
     read_judged,
     read_log,
     read_run,
@@ -44,7 +36,6 @@ from edge_bench.runs import (
 )
 from edge_bench.store import Record
 
-PERCEPTRON = PlainSpace(name="mlp", resolution=8, operators=(linear(64, 30, "relu"), linear(30, 10, None)))
 NASTY = "<b>bold</b> [l](http://evil.example)"
 WriteRun = Callable[..., str]
 
@@ -56,67 +47,7 @@ def page(**link: str) -> AppTest:
 @pytest.fixture
 def write_run(home: Home) -> WriteRun:
     """A function that writes a run folder and returns its name."""
-
-    def write(
-        name: str,
-        *,
-        space: AnySpace = PERCEPTRON,
-        techniques: dict[str, Any] | None = None,
-        quality: float | None = 0.9,
-        metric: str = "accuracy",
-        facts: dict[str, Any] | None = None,
-        phases: Iterable[str] = ("all",),
-        epochs: int = 4,
-        seed: int = 0,
-        alone: bool = True,
-    ) -> str:
-        folder = home.runs / name
-        folder.mkdir(parents=True)
-        config = {
-            "name": name.rpartition("-")[0],
-            "seed": seed,
-            "data": {"kind": "digits"},
-            "training": {"epochs": epochs, "keep": ["20it"] if not techniques else []},
-            "techniques": techniques or {},
-        }
-        planned = [{"name": phase, "epochs": epochs, "open": []} for phase in phases]
-        record = {
-            "config": config,
-            "digest": name.rpartition("-")[2],
-            "phases": planned,
-            "search_space": to_document(space),
-            "images": 1000,
-            "versions": {},
-            **({"arch": to_document(space.largest())} if alone else {}),
-        }
-        (folder / RUN_FILE).write_text(json.dumps(record), encoding="utf-8")
-        lines = [
-            {
-                "time": "2026-01-01T00:00:00+00:00",
-                "phase": phase,
-                "epoch": number + 1,
-                "step": 19 * (number + 1),
-                "loss": 2.0 / (number + 1),
-                "loss_smallest": 2.0,
-                "training_accuracy": 0.1 * (number + 1),
-                "learning_rate": 0.01,
-                "images_per_second": 100.0,
-            }
-            for number, phase in enumerate(phase for phase in phases for _ in range(epochs))
-        ]
-        (folder / LOG_FILE).write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
-        if quality is not None:
-            summary = {
-                "run": name,
-                "steps": 76,
-                "seconds": 1.5,
-                f"largest_{metric}": quality,
-                **({"techniques": facts} if facts else {}),
-            }
-            (folder / SUMMARY_FILE).write_text(json.dumps(summary), encoding="utf-8")
-        return name
-
-    return write
+    return partial(write_a_run, home)
 
 
 @pytest.fixture
@@ -290,7 +221,7 @@ def test_choices_show_every_judged_network_once(
     judged = [subnet.arch for subnet in subnets[:2]] + [
         space.sample(np.random.default_rng(seed)) for seed in range(90, 96)
     ]
-    _judge(home, name, judged, weights="new")
+    judge(home, name, judged, weights="new")
     put_in(home, subnets)
     shown = page(show="choices")
     figures = _figures(shown)
@@ -307,8 +238,8 @@ def test_what_was_judged_with_older_weights_is_left_out(
 ) -> None:
     subnet = next(one for one in made if isinstance(one, Subnet))
     name = write_run("digits-0a1b2c3d", space=subnet.space, alone=False)
-    _judge(home, name, [subnet.space.smallest()], weights="old")
-    _judge(home, name, [subnet.space.largest()], weights="new")
+    judge(home, name, [subnet.space.smallest()], weights="old")
+    judge(home, name, [subnet.space.largest()], weights="new")
     assert [one.arch for one in read_judged(home, name).found] == [subnet.space.largest()]
 
 
@@ -319,7 +250,7 @@ def test_depths_draw_the_best_of_each_and_turn_with_perplexity(write_run: WriteR
     name = write_run("lm-00000000", space=space, alone=False, techniques={"layer_drop": {"rate": 0.2}})
     kept = [(0,), (0, 1), (0, 2), (0, 1, 2)]
     archs = [space.keeping({"decoder": layers}) for layers in kept]
-    _judge(home, name, archs, metric="perplexity", values=[30.0, 22.0, 20.0, 18.0])
+    judge(home, name, archs, metric="perplexity", values=[30.0, 22.0, 20.0, 18.0])
     shown = page(show="depth")
     figure = _figures(shown)[0]
     every, best = figure["data"]
@@ -334,7 +265,7 @@ def test_position_shows_scores_by_stage_maps_and_controls(write_run: WriteRun, h
     run = write_run("pos-00000000")
     control = write_run("pos-without-padding-11111111")
     for network in (f"{run}-abc", f"{run}-abc-untrained", f"{control}-abc", "elsewhere-22222222-abc"):
-        _probe(home, network)
+        probe(home, network)
     shown = page(run=run, show="position")
     headings = [_plain(one.value) for one in shown.markdown if "wide convolutions" in _plain(one.value)]
     assert [one.partition(" ")[0] for one in headings] == [
@@ -348,7 +279,7 @@ def test_position_shows_scores_by_stage_maps_and_controls(write_run: WriteRun, h
 
 def test_a_damaged_probe_is_told_beside_the_others(write_run: WriteRun, home: Home) -> None:
     run = write_run("pos-00000000")
-    _probe(home, f"{run}-abc")
+    probe(home, f"{run}-abc")
     (home.probes / "position" / "torn.json").write_text("{}", encoding="utf-8")
     shown = page(run=run, show="position")
     assert "torn.json" in _plain(shown.warning[0].value)
@@ -383,7 +314,7 @@ def test_a_log_that_leads_out_of_the_home_is_refused(
 
 def test_names_with_markup_are_harmless(write_run: WriteRun, home: Home) -> None:
     run = write_run("pos-00000000", phases=(NASTY, "all"))
-    _probe(home, f"{run}-{NASTY}", file="nasty")
+    probe(home, f"{run}-{NASTY}", file="nasty")
     shown = page(run=run, show="position")
     told = "".join(one.value for one in shown.markdown)
     assert escaped(NASTY) in told and NASTY not in told
@@ -407,57 +338,6 @@ def _families_page() -> None:
     from edge_bench.files import default_home
 
     Families().show(default_home())
-
-
-def _judge(
-    home: Home,
-    run: str,
-    archs: Iterable[ArchConfig],
-    *,
-    weights: str = "w",
-    metric: str = "accuracy",
-    values: Iterable[float] | None = None,
-) -> None:
-    given = list(archs)
-    told = list(values) if values else [0.8 + place / 100 for place in range(len(given))]
-    measured = Metric(
-        name=metric, value=0.0, higher_is_better=metric != "perplexity", split="selection", examples=9
-    )
-    lines = [
-        Judgement(
-            key=arch.key,
-            arch=arch,
-            metric=replace(measured, value=value),
-            seconds=0.1,
-            calibration_images=0,
-            weights=weights,
-        )
-        for arch, value in zip(given, told, strict=True)
-    ]
-    with (home.runs / run / JUDGED_FILE).open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(to_document(line)) + "\n" for line in lines)
-
-
-def _probe(home: Home, network: str, *, file: str = "") -> None:
-    stages = tuple(Stage(name=name, channels=4, side=8) for name in ("one", "two"))
-    found = PositionFindings(
-        network=network,
-        stages=stages,
-        padded_convolutions=3,
-        wide_convolutions=3,
-        scores=tuple(
-            Score(source=source, target=target, spearman=(0.5, 0.7), mae=(0.2, 0.1))
-            for source in (IMAGE, "one", "two", ALL)
-            for target in TARGETS
-        ),
-        steps=1,
-        readout_images=1,
-        held_out_images=1,
-        predicted={source: dict.fromkeys(TARGETS, ((0.5,) * SIDE,) * SIDE) for source in (IMAGE, ALL)},
-    )
-    folder = home.probes / "position"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{file or network}.json").write_text(json.dumps(to_document(found)), encoding="utf-8")
 
 
 def _figures(shown: AppTest) -> list[dict[str, Any]]:

@@ -18,7 +18,6 @@ FLAGS = (
 ).split()
 PATIENCE_MS = 60_000
 READY = "[data-testid=stApp][data-test-script-state=notRunning]"
-PATHS = ("", "/pick", "/devices", "/benchmarks", "/families", "/model")
 
 
 @contextmanager

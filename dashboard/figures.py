@@ -7,7 +7,6 @@ Ito, 2008). Form repeats what colour says: a circle is fp32, a diamond int8.
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Collection
 from typing import Any
@@ -17,6 +16,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.frames import front, milliseconds, named_quality
+from dashboard.names import marked
 from edge_bench.choose.percentiles import P90
 from edge_bench.records.quality import is_share, metric_word, value_text
 
@@ -40,6 +40,8 @@ SYMBOLS = {"fp32": "circle", "fp16": "square", "int8": "diamond", "mixed": "tria
 DENSE = 5_000
 DRAWN = 2_000
 LABELLED = 12
+# What a title, or a name beside a mark, has room for.
+NAME_LENGTH = 40
 # How a marker tells where a latency comes from, what is most to be trusted drawn last.
 MARKS = {"predicted": "-open", "imported": "-open-dot", "measured": ""}
 
@@ -190,7 +192,7 @@ def _lay_out(figure: go.Figure, frame: pd.DataFrame, budget_ms: float | None) ->
             "range": list(metric_range(frame)),
             "tickformat": ".1%" if is_share(name) else ".4~g",
             "automargin": True,
-            "title": {"text": f"{html.escape(metric_word(name))} on selection data{better}"},
+            "title": {"text": f"{marked(metric_word(name), NAME_LENGTH)} on selection data{better}"},
         },
     )
 
@@ -225,7 +227,7 @@ def _points(rows: pd.DataFrame, kind: str, source: str) -> go.Scatter:
         x=rows["latency_ms"],
         y=rows["metric"],
         mode="markers",
-        name=html.escape(kind),
+        name=marked(kind),
         legendgroup=kind,
         showlegend=False,
         customdata=rows["id"].to_numpy(),
@@ -256,33 +258,33 @@ def _points(rows: pd.DataFrame, kind: str, source: str) -> go.Scatter:
 def _hover(row: Any) -> str:
     name = row.metric_name
     lines = [
-        f"<b>{html.escape(row.name)}</b>",
-        f"{html.escape(row.kind)} · {html.escape(row.runtime)} · "
+        f"<b>{marked(row.name)}</b>",
+        f"{marked(row.kind)} · {marked(row.runtime)} · "
         + (
             "unknown threads"
             if not row.threads
             else f"{row.threads} thread{'s' if row.threads > 1 else ''}"
         ),
-        f"{html.escape(named_quality(name, row.metric))} (selection)"
-        + ("" if math.isnan(row.test) else f", {html.escape(value_text(name, row.test))} (test)"),
+        f"{marked(named_quality(name, row.metric))} (selection)"
+        + ("" if math.isnan(row.test) else f", {marked(value_text(name, row.test))} (test)"),
         f"{milliseconds(row.latency_ms)} "
         + (
-            f"imported: measured by {html.escape(row.origin)}, not here"
+            f"imported: measured by {marked(row.origin)}, not here"
             if row.source == "imported"
             else f"{row.source} [{milliseconds(row.low_ms)} – {milliseconds(row.high_ms)}]"
         ),
     ]
     if row.layers:
-        lines.append(f"layers {html.escape(row.layers)}")
+        lines.append(f"layers {marked(row.layers)}")
     if not math.isnan(row.generated):
         lines.append(f"of a text of {row.generated:.4g} tokens")
     if not math.isnan(row.size_mb):
         packed = "" if math.isnan(row.compressed_mb) else f", {row.compressed_mb:.3g} MB compressed"
         lines.append(f"{row.size_mb:.3g} MB{packed}")
     if row.verdict and row.verdict != "clean":
-        lines.append(f"timing: {html.escape(row.verdict)}")
+        lines.append(f"timing: {marked(row.verdict)}")
     if row.warning:
-        lines.append(html.escape(row.warning))
+        lines.append(marked(row.warning))
     return "<br>".join(lines)
 
 
@@ -301,7 +303,7 @@ def _mark(name: str, shape: str, paint: str, *, group: str | None = None) -> go.
         y=[None],
         mode="markers",
         marker={"symbol": shape, "color": paint, "size": 9},
-        name=html.escape(name),
+        name=marked(name),
         legendgroup=group,
         hoverinfo="skip",
     )
@@ -324,7 +326,7 @@ def _ring(figure: go.Figure, rows: pd.DataFrame, ink: str, ground: str) -> None:
     if len(rows) <= LABELLED:
         for row in rows.itertuples():
             figure.add_annotation(
-                text=html.escape(str(row.name)),
+                text=marked(str(row.name), NAME_LENGTH),
                 showarrow=False,
                 font={"color": ink, "size": 11},
                 bgcolor=ground,

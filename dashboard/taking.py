@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 
@@ -10,6 +9,7 @@ import streamlit as st
 
 from dashboard import shell
 from dashboard.frames import kind_of
+from dashboard.names import file_name
 from dashboard.stored import Stored, escaped, file_within
 from edge_bench.choose.candidates import RUNTIMES
 from edge_bench.choose.percentiles import P90
@@ -36,7 +36,7 @@ def take_away(picked: Pick, records: Stored, home: Home) -> None:
     _download(
         f"Everything as one zip ({_kinds(away)}, card, script, gate)",
         away.zipped,
-        f"{re.sub(r'[^A-Za-z0-9._-]+', '-', one.name).strip('-.') or 'pick'}.zip",
+        file_name(f"{one.name}.zip"),
         key="zip",
         primary=True,
     )
@@ -109,7 +109,7 @@ def _download(
     st.download_button(
         escaped(label),
         data=data,
-        file_name=name,
+        file_name=file_name(name),
         mime="application/octet-stream",
         key=f"download-{key}",
         help=escaped(name),

@@ -12,13 +12,16 @@ import hashlib
 import json
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 from edge_bench.errors import ConfigError, did_you_mean
 
 T = TypeVar("T")
 _SCALARS = (int, float, str, bool)
+# Where a value stands: in what, and by which key or number. It is put into words only where that is told.
+_Place: typing.TypeAlias = "str | tuple[_Place, str | int]"
+_Reader = Callable[[Any, _Place], Any]
 
 
 def to_document(value: Any) -> Any:
@@ -51,7 +54,7 @@ def from_document(kind: type[T], document: Any, *, where: str = "") -> T:
     Raises:
         ConfigError: an unknown or missing key, or a value of another type.
     """
-    return typing.cast(T, _build(kind, document, where))
+    return typing.cast(T, _reader(typing.cast(Hashable, kind))(document, where))
 
 
 def canonical_json(value: Any) -> str:
@@ -64,102 +67,150 @@ def digest(value: Any, *, length: int = 12) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
 
 
-def _build(kind: Any, given: Any, where: str) -> Any:
+# Evaluating annotations takes longer than reading a block of latencies, so each type's reader is made once.
+@functools.cache
+def _reader(kind: Hashable) -> _Reader:
+    """Return the function that reads values of a type."""
     if kind is Any or isinstance(kind, TypeVar):
-        return given
+        return lambda given, place: given
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        return _build_union(arguments, given, where)
+        return _union_reader(arguments)
     if origin is typing.Literal:
-        if given not in arguments:
-            known = ", ".join(map(repr, arguments))
-            near = did_you_mean(str(given), map(str, arguments))
-            raise ConfigError(f"{where} is {given!r}; it may be one of {known}.{near}")
-        return given
+        return _choice_reader(arguments)
     if origin is tuple:
-        return _build_tuple(arguments, given, where)
+        return _tuple_reader(arguments)
     if origin in (list, Sequence):
-        _expect(given, (list, tuple), "a list", where)
-        return [_build(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(given)]
+        return _list_reader(_reader(arguments[0]))
     if origin in (dict, Mapping):
-        _expect(given, (dict,), "a table", where)
-        return {key: _build(arguments[1], item, f"{where}.{key}") for key, item in given.items()}
-    if dataclasses.is_dataclass(kind):
-        return _build_dataclass(typing.cast(type, kind), given, where)
-    if kind is float and isinstance(given, int) and not isinstance(given, bool):
-        return float(given)
-    if kind is int and isinstance(given, bool):
-        _expect(given, (), "a whole number", where)
+        return _table_reader(_reader(arguments[1]))
+    known = typing.cast(type, kind)
+    return _dataclass_reader(known) if dataclasses.is_dataclass(known) else _plain_reader(known)
+
+
+def _plain_reader(kind: type) -> _Reader:
     words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-    _expect(given, (kind,), words.get(kind, kind.__name__), where)
-    return given
+
+    def read(given: Any, place: _Place) -> Any:
+        if type(given) is kind:
+            return given
+        if kind is float and isinstance(given, int) and not isinstance(given, bool):
+            return float(given)
+        kinds = () if kind is int and isinstance(given, bool) else (kind,)
+        _expect(given, kinds, words.get(kind, kind.__name__), place)
+        return given
+
+    return read
 
 
-def _build_dataclass(kind: type, given: Any, where: str) -> Any:
-    _expect(given, (dict,), "a table", where)
-    hints = _hints(kind)
-    fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
-    for key in given:
-        if key not in fields:
-            place = f"{where}.{key}" if where else key
-            raise ConfigError(
-                f"unknown key '{place}'. Known: {', '.join(fields)}.{did_you_mean(key, fields)}"
-            )
-    missing = [
-        name
-        for name, field in fields.items()
-        if name not in given
-        and field.default is dataclasses.MISSING
-        and field.default_factory is dataclasses.MISSING
-        and type(None) not in get_args(hints[name])
-    ]
-    if missing:
-        raise ConfigError(f"missing key '{f'{where}.' if where else ''}{missing[0]}'")
-    built = {
-        name: _build(hints[name], given[name], f"{where}.{name}" if where else name)
-        if name in given
-        else None
-        for name, field in fields.items()
-        if name in given or _required(field)
-    }
-    return kind(**built)
+def _choice_reader(choices: Sequence[Any]) -> _Reader:
+    def read(given: Any, place: _Place) -> Any:
+        if given not in choices:
+            known = ", ".join(map(repr, choices))
+            near = did_you_mean(str(given), map(str, choices))
+            raise ConfigError(f"{_told(place)} is {given!r}; it may be one of {known}.{near}")
+        return given
+
+    return read
 
 
-# Evaluating annotations takes longer than reading a block of latencies.
-_hints = functools.lru_cache(typing.get_type_hints)
+def _list_reader(item: _Reader) -> _Reader:
+    def read(given: Any, place: _Place) -> Any:
+        _expect(given, (list, tuple), "a list", place)
+        return [item(one, (place, index)) for index, one in enumerate(given)]
+
+    return read
 
 
-def _required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+def _table_reader(item: _Reader) -> _Reader:
+    def read(given: Any, place: _Place) -> Any:
+        _expect(given, (dict,), "a table", place)
+        return {key: item(one, (place, key)) for key, one in given.items()}
+
+    return read
 
 
-def _build_union(arguments: tuple[Any, ...], given: Any, where: str) -> Any:
-    if given is None and type(None) in arguments:
-        return None
-    error: ConfigError | None = None
-    for kind in arguments:
-        if kind is type(None):
-            continue
-        try:
-            return _build(kind, given, where)
-        except ConfigError as raised:
-            error = error or raised
-    raise error or ConfigError(f"{where} may not be {given!r}")
+def _union_reader(kinds: Sequence[Any]) -> _Reader:
+    readers = [_reader(kind) for kind in kinds if kind is not type(None)]
+    nullable = len(readers) < len(kinds)
+
+    def read(given: Any, place: _Place) -> Any:
+        if given is None and nullable:
+            return None
+        error: ConfigError | None = None
+        for reader in readers:
+            try:
+                return reader(given, place)
+            except ConfigError as raised:
+                error = error or raised
+        raise error or ConfigError(f"{_told(place)} may not be {given!r}")
+
+    return read
 
 
-def _build_tuple(arguments: tuple[Any, ...], given: Any, where: str) -> tuple[Any, ...]:
-    _expect(given, (list, tuple), "a list", where)
-    if len(arguments) == 2 and arguments[1] is Ellipsis:
+def _tuple_reader(kinds: tuple[Any, ...]) -> _Reader:
+    any_length = len(kinds) == 2 and kinds[1] is Ellipsis
+    readers = [_reader(kind) for kind in kinds if kind is not Ellipsis]
+    scalar = {kinds[0]} if any_length and kinds[0] in _SCALARS else set()
+
+    def read(given: Any, place: _Place) -> Any:
+        _expect(given, (list, tuple), "a list", place)
         # Thousands of latencies: what is of the right type already needs no closer look.
-        if arguments[0] in _SCALARS and set(map(type, given)) <= {arguments[0]}:
+        if scalar and set(map(type, given)) <= scalar:
             return tuple(given)
-        arguments = (arguments[0],) * len(given)
-    if len(arguments) != len(given):
-        raise ConfigError(f"{where} has {len(given)} entries; it must have {len(arguments)}")
-    pairs = zip(arguments, given, strict=True)
-    return tuple(_build(kind, item, f"{where}[{index}]") for index, (kind, item) in enumerate(pairs))
+        if any_length:
+            return tuple(readers[0](item, (place, index)) for index, item in enumerate(given))
+        if len(kinds) != len(given):
+            raise ConfigError(f"{_told(place)} has {len(given)} entries; it must have {len(kinds)}")
+        pairs = zip(readers, given, strict=True)
+        return tuple(reader(item, (place, index)) for index, (reader, item) in enumerate(pairs))
+
+    return read
 
 
-def _expect(given: Any, kinds: tuple[type, ...], words: str, where: str) -> None:
+def _dataclass_reader(kind: type) -> _Reader:
+    def read(given: Any, place: _Place) -> Any:
+        _expect(given, (dict,), "a table", place)
+        # Not before it is needed: a record may hold others of its kind.
+        readers, needed, without_default = _fields(kind)
+        if not given.keys() <= readers.keys():
+            key = next(key for key in given if key not in readers)
+            known, near = ", ".join(readers), did_you_mean(key, readers)
+            raise ConfigError(f"unknown key '{_told((place, key))}'. Known: {known}.{near}")
+        if not needed <= given.keys():
+            missing = next(name for name in readers if name in needed and name not in given)
+            raise ConfigError(f"missing key '{_told((place, missing))}'")
+        built = {name: read(given[name], (place, name)) for name, read in readers.items() if name in given}
+        return kind(**dict.fromkeys(without_default - built.keys()), **built)
+
+    return read
+
+
+@functools.cache
+def _fields(kind: type) -> tuple[Mapping[str, _Reader], frozenset[str], frozenset[str]]:
+    """Return the readers of a dataclass' fields, which must be given, and which have no default."""
+    hints = typing.get_type_hints(kind)
+    fields = [field for field in dataclasses.fields(kind) if field.init]
+    without_default = {
+        field.name
+        for field in fields
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    }
+    needed = {name for name in without_default if type(None) not in get_args(hints[name])}
+    readers = {field.name: _reader(hints[field.name]) for field in fields}
+    return readers, frozenset(needed), frozenset(without_default)
+
+
+def _told(place: _Place) -> str:
+    """Return a place as people write it: `stages[2].width`."""
+    if isinstance(place, str):
+        return place
+    outer, key = _told(place[0]), place[1]
+    if isinstance(key, int):
+        return f"{outer}[{key}]"
+    return f"{outer}.{key}" if outer else key
+
+
+def _expect(given: Any, kinds: tuple[type, ...], words: str, place: _Place) -> None:
     if not isinstance(given, kinds) or not kinds:
-        raise ConfigError(f"{where or 'the document'} is {given!r}; it must be {words}")
+        raise ConfigError(f"{_told(place) or 'the document'} is {given!r}; it must be {words}")

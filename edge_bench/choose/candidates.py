@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edge_bench.choose.depths import answering_depths, predicted_bytes, predicted_depth
-from edge_bench.choose.fitting import space_key
+from edge_bench.choose.foretelling import Foretelling
 from edge_bench.choose.generation import Timed, of_text, runs_network, summed_peaks
-from edge_bench.choose.memory import file_bytes, footprint, peak_memory
-from edge_bench.choose.shipped import answering, foretold, published_by
+from edge_bench.choose.memory import peak_memory
+from edge_bench.choose.shipped import published_by
 from edge_bench.data import data_name
 from edge_bench.records import (
     AnyStep,
@@ -57,7 +57,8 @@ def candidates(
     by_id = {subnet.id: subnet for subnet in subnets}
     files = list(artifacts)
     steps = {one.step_of: one for one in files if one.step_of}
-    known = _Known.of(list(results), [one for one in predictors if one.device == device], device)
+    fitted = [one for one in predictors if one.device == device]
+    known = _Known.of(list(results), fitted, device, Foretelling(by_id.values(), fitted))
     networks = [one for one in files if one.step_of is None]
     found = [known.of_file(one, by_id.get(one.subnet or ""), steps.get(one.id)) for one in networks]
     exported = {
@@ -106,11 +107,16 @@ class _Known:
     measured: Mapping[str, BenchmarkResult]
     by_runtime: Mapping[str, Mapping[str, BenchmarkResult]]
     fitted: Sequence[FittedPredictor]
+    foretelling: Foretelling
     weighed: Mapping[_Weighed, FittedMemory]
 
     @classmethod
     def of(
-        cls, results: Sequence[BenchmarkResult], fitted: Sequence[FittedPredictor], device: str
+        cls,
+        results: Sequence[BenchmarkResult],
+        fitted: Sequence[FittedPredictor],
+        device: str,
+        foretelling: Foretelling,
     ) -> _Known:
         alike = [one for one in fitted if one.threads == 1]
         weighed: dict[_Weighed, FittedMemory] = {one.runtime: one.memory for one in alike if one.memory}
@@ -124,6 +130,7 @@ class _Known:
                 for name in runtimes
             },
             fitted=fitted,
+            foretelling=foretelling,
             weighed=weighed,
         )
 
@@ -225,34 +232,34 @@ class _Known:
 
     def _foretold(self, subnet: Subnet, runtime: str, precision: str, unit: Unit) -> Timed | None:
         """Return the predicted latency of a network, or of its steps; None where no predictor answers."""
-        space, arch = subnet.space, subnet.arch
-        if isinstance(space, TransformerSpace):
-            known = answering_depths(self.fitted, space, runtime=runtime, precision=precision, unit=unit)
-            prediction = predicted_depth(known, space, arch) if known else None
-        elif isinstance(space, RecurrentSpace):
+        space = subnet.space
+        if isinstance(space, RecurrentSpace):
             # One network, whose files are measured or not at all.
             return None
+        if isinstance(space, TransformerSpace):
+            known = answering_depths(self.fitted, space, runtime=runtime, precision=precision, unit=unit)
+            told = (known, predicted_depth(known, space, subnet.arch)) if known else None
         else:
-            known = answering(self.fitted, space, [arch], runtime=runtime, precision=precision)
-            prediction = foretold(known, space, arch, runtime=runtime) if known else None
-        if known is None or prediction is None:
+            told = self.foretelling.latency(subnet, runtime, precision)
+        if told is None:
             return None
+        fitted, prediction = told
         return Timed(
             ms=prediction.latency_ms,
             low_ms=prediction.low_ms,
             high_ms=prediction.high_ms,
             source="predicted",
             runtime=runtime,
-            threads=known.threads,
+            threads=fitted.threads,
             warning=prediction.warning,
-            origin=published_by(known),
+            origin=published_by(fitted),
         )
 
     def _foretold_bytes(self, subnet: Subnet, form: str) -> int | None:
         if isinstance(subnet.space, RecurrentSpace):
             return None
         if not isinstance(subnet.space, TransformerSpace):
-            return file_bytes(subnet.space, subnet.arch, form=form)
+            return self.foretelling.file_bytes(subnet, form)
         units: tuple[Unit, ...] = ("network", "step") if subnet.step else ("network",)
         total = 0
         for unit in units:
@@ -279,10 +286,11 @@ class _Known:
             return {"peak_memory_mb": result.peak_memory_mb, "memory_source": _source(result)}
         if subnet is None or isinstance(subnet.space, TransformerSpace | RecurrentSpace):
             return {}
-        known = self.weighed.get((runtime, space_key(subnet.space))) or self.weighed.get(runtime)
+        key = self.foretelling.space_key(subnet)
+        known = self.weighed.get((runtime, key)) or self.weighed.get(runtime)
         if known is None:
             return {}
-        told = peak_memory(known, footprint(subnet.space, subnet.arch, precision=precision))
+        told = peak_memory(known, self.foretelling.footprint(subnet, precision))
         return {
             "peak_memory_mb": told.peak_mb,
             "peak_memory_low_mb": told.low_mb,

@@ -176,7 +176,7 @@ def predict(fitted: FittedPredictor, space: SearchSpace | PlainSpace, arch: Arch
         return foreseen(fitted, network_table(space, [arch], fitted.sources))
     seen = FeatureTable.of([block_features(block) for block in blocks_of(operators(space, arch))])
     prediction = summed(open_predictor(fitted).predict(seen), fitted)
-    warning = _outside(seen, fitted)
+    warning = outside(seen, fitted)
     if not warning:
         return prediction
     latency = prediction.latency_ms
@@ -191,7 +191,7 @@ def predict(fitted: FittedPredictor, space: SearchSpace | PlainSpace, arch: Arch
 def foreseen(fitted: FittedPredictor, seen: FeatureTable) -> Prediction:
     """Return the latency of what one row of features tells of, with a warning outside what was measured."""
     (prediction,) = open_predictor(fitted).predict(seen)
-    return replace(prediction, warning=_outside(seen, fitted))
+    return replace(prediction, warning=outside(seen, fitted))
 
 
 def summed(priced: Predictions, fitted: FittedPredictor) -> Prediction:
@@ -269,7 +269,7 @@ def left_out_in_turn(kind: type[LatencyPredictor], seen: FeatureTable, latencies
     return judge(Predictions(latency_ms=latency, low_ms=low, high_ms=high), latencies_ms)
 
 
-def _outside(seen: FeatureTable, fitted: FittedPredictor) -> str:
+def outside(seen: FeatureTable, fitted: FittedPredictor) -> str:
     """Return what lies furthest outside what was measured, in words; empty where nothing does."""
     worst, told = 1.0, ""
     if fitted.unit == "block" and not seen.columns([f"is_{kind}" for kind in BLOCK_KINDS]).any(1).all():

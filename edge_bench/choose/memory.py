@@ -43,11 +43,17 @@ def footprint(space: SearchSpace | PlainSpace, arch: ArchConfig, *, precision: s
     Where a file is there, `measure.footprint` reads the same off the file.
     """
     listed = operators(space, arch)
-    share = _SHARES.get(precision, 1.0)
-    return Footprint(
-        weights_bytes=round(4 * share * sum(operator.weights for operator in listed)),
-        activations_bytes=round(share * max(live_bytes(listed))),
+    return footprint_of(
+        weights=sum(operator.weights for operator in listed),
+        live_bytes=max(live_bytes(listed)),
+        precision=precision,
     )
+
+
+def footprint_of(*, weights: int, live_bytes: int, precision: str) -> Footprint:
+    """Return the footprint of so many weights, and so many bytes of live activations in float32."""
+    share = _SHARES.get(precision, 1.0)
+    return Footprint(weights_bytes=round(4 * share * weights), activations_bytes=round(share * live_bytes))
 
 
 def fit_memory(seen: Sequence[Footprint], peaks_mb: Sequence[float]) -> FittedMemory:
@@ -110,9 +116,18 @@ def file_bytes(space: SearchSpace | PlainSpace, arch: ArchConfig, *, form: str) 
     `benchmarks/peak_memory.py` tells how far off it is on files that took no part in that.
     """
     listed = operators(space, arch)
-    squeezes = sum(one.kind == "squeeze_excite" for one in listed)
-    graph = _NODE_BYTES[form] * (len(listed) - squeezes) + _SQUEEZE_BYTES[form] * squeezes
-    return 4 * sum(one.weights for one in listed) + _FILE_BYTES[form] + graph
+    return file_bytes_of(
+        weights=sum(one.weights for one in listed),
+        operators=len(listed),
+        squeezes=sum(one.kind == "squeeze_excite" for one in listed),
+        form=form,
+    )
+
+
+def file_bytes_of(*, weights: int, operators: int, squeezes: int, form: str) -> int:
+    """Return the predicted size of a file of so many weights and operators, squeeze-excites among them."""
+    graph = _NODE_BYTES[form] * (operators - squeezes) + _SQUEEZE_BYTES[form] * squeezes
+    return 4 * weights + _FILE_BYTES[form] + graph
 
 
 def _row(of: Footprint) -> list[float]:

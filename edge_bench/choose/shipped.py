@@ -53,7 +53,27 @@ def answering(
     Args:
         archs: what is asked about, or networks at the ends of it.
     """
-    known = [
+    known = able(predictors, space, runtime=runtime, precision=precision)
+
+    def rank(one: FittedPredictor) -> tuple[bool, int, bool, bool, str]:
+        return (
+            one.runtime == runtime,
+            -sum(bool(predict(one, space, arch).warning) for arch in archs),
+            *preference(one),
+        )
+
+    return max(known, key=rank, default=None)
+
+
+def able(
+    predictors: Iterable[FittedPredictor],
+    space: SearchSpace | PlainSpace,
+    *,
+    runtime: str,
+    precision: str = "fp32",
+) -> list[FittedPredictor]:
+    """Return the predictors that may be asked about networks of a space with one image at a time."""
+    return [
         one
         for one in predictors
         if one.batch == 1
@@ -63,16 +83,10 @@ def answering(
         and (one.runtime == runtime or one.runtime not in OURS)
     ]
 
-    def rank(one: FittedPredictor) -> tuple[bool, int, bool, bool, str]:
-        return (
-            one.runtime == runtime,
-            -sum(bool(predict(one, space, arch).warning) for arch in archs),
-            one.threads == 1,
-            one.source == MEASURED_HERE,
-            one.created,
-        )
 
-    return max(known, key=rank, default=None)
+def preference(one: FittedPredictor) -> tuple[bool, bool, str]:
+    """Return what counts between predictors of one runtime that warn alike; the largest is preferred."""
+    return (one.threads == 1, one.source == MEASURED_HERE, one.created)
 
 
 def foretold(
@@ -80,12 +94,16 @@ def foretold(
 ) -> Prediction:
     """Return the prediction, its warning naming also what was measured otherwise than is asked."""
     found = predict(fitted, space, arch)
+    return replace(found, warning=told_of_another(fitted, found.warning, runtime=runtime))
+
+
+def told_of_another(fitted: FittedPredictor, warning: str, *, runtime: str) -> str:
+    """Return the warning, naming also the runtime that was measured where that is another."""
     if fitted.runtime == runtime:
-        return found
+        return warning
     other = "a runtime that is not told" if fitted.runtime == UNTOLD else fitted.runtime
     with_another = f"{other} was measured, not {runtime}"
-    told = f"{found.warning}; {with_another}" if found.warning else f"{OUTSIDE}: {with_another}"
-    return replace(found, warning=told)
+    return f"{warning}; {with_another}" if warning else f"{OUTSIDE}: {with_another}"
 
 
 def published_by(fitted: FittedPredictor) -> str:

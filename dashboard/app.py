@@ -8,12 +8,10 @@ import streamlit as st
 
 from dashboard.controls import tell
 from dashboard.stored import State, state_of
-from dashboard.views import View
-from edge_bench import variants
+from dashboard.views import View, views
 from edge_bench.errors import EdgeBenchError
 from edge_bench.files import Home, default_home
 
-VIEWS = "dashboard.views"
 FOLLOW_SECONDS = 5
 # Streamlit leaves 6rem above and 10rem below for bars that this page does not have.
 STYLE = "<style>.stMainBlockContainer { padding-top: 4rem; padding-bottom: 3rem; }</style>"
@@ -25,8 +23,7 @@ def main() -> None:
     st.set_page_config(page_title="edge-bench", page_icon="📐", layout="wide")
     st.html(STYLE)
     home = default_home()
-    views = {name: variants.load(View, VIEWS, name) for name in variants.names(VIEWS)}
-    ordered = sorted(views.items(), key=lambda item: item[1].place)
+    ordered = sorted(views().items(), key=lambda item: item[1].place)
     pages = [
         st.Page(_shown(view, home), title=view.title, url_path=name.replace("_", "-"), default=not index)
         for index, (name, view) in enumerate(ordered)

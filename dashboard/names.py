@@ -18,6 +18,9 @@ def plain(text: str) -> str:
 
     Among that is what turns the direction of all that follows, and so would have a figure read backwards.
     """
+    # Most names are such, and a chart has thousands.
+    if text.isascii() and text.isprintable() and "  " not in text:
+        return text
     flat = re.sub(r"\s+", " ", text)
     return "".join(
         "\ufffd" if unicodedata.category(sign) in ("Cc", "Cf", "Cs") and sign not in _WRITTEN else sign

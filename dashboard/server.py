@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from dashboard.guard import Guard
+from dashboard.reading import read_ahead
+from dashboard.views import views
+from edge_bench.files import default_home
 
 APP = Path(__file__).with_name("app.py")
 _PRIMARY = {"light": "#1f6fbf", "dark": "#5aa7ec"}
@@ -27,8 +31,15 @@ def main() -> None:
     given = parser.parse_args()
     # By a pipe: command lines and environments can be read by others.
     token = json.load(sys.stdin)
+    # By the time that somebody opens a page, what it shows is often there.
+    threading.Thread(target=_read_ahead, daemon=True).start()
     guard = Middleware(Guard, token=token, port=given.port, secure=given.certificate is not None)
     st.App(APP, middleware=[guard]).run(config=settings(given))
+
+
+def _read_ahead() -> None:
+    views()
+    read_ahead(default_home())
 
 
 def settings(given: argparse.Namespace) -> dict[str, Any]:

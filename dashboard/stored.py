@@ -1,22 +1,24 @@
-"""What the pages read from the store, cached by its revision, and names made safe for Markdown."""
+"""What the pages are given of the store, and names made safe for Markdown."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
-from dashboard.frames import candidate_frame, devices
+from dashboard.frames import candidate_frame
 from dashboard.names import plain
-from edge_bench.choose.candidates import candidates, newest_results
+from dashboard.reading import Stored as Stored
+from dashboard.reading import reading_of
+from edge_bench.choose.candidates import newest_results
 from edge_bench.choose.percentiles import MEDIAN, P90, at_p90
 from edge_bench.errors import StoreError
 from edge_bench.files import Home
-from edge_bench.records import Artifact, BenchmarkResult, Candidate, FittedPredictor, Subnet
+from edge_bench.records import Candidate
 from edge_bench.store import ResultStore
 
 JOINER = "\u2060"
@@ -24,28 +26,13 @@ JOINER = "\u2060"
 State = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """The records of a home folder as they were at one revision of its store."""
-
-    url: str
-    revision: int
-    subnets: tuple[Subnet, ...]
-    artifacts: tuple[Artifact, ...]
-    results: tuple[BenchmarkResult, ...]
-    predictors: tuple[FittedPredictor, ...]
-
-    @property
-    def devices(self) -> list[str]:
-        return devices(self.results, self.predictors)
-
-
 def stored(home: Home) -> Stored | None:
     """Return what the store holds, or None where there is no store; makes no file."""
     if not home.has_store:
         return None
-    with ResultStore(home.store_url) as store:
-        return _read(home.store_url, store.revision())
+    reading = reading_of(home.store_url)
+    with _told_if_not(reading.is_current(), "reading the store"):
+        return reading.stored()
 
 
 def state_of(home: Home) -> State:
@@ -68,12 +55,20 @@ def state_of(home: Home) -> State:
 
 def candidates_of(records: Stored, device: str, *, percentile: str = MEDIAN) -> Sequence[Candidate]:
     """Return the candidates on a device, by the median of their latency or by its p90 where it is known."""
-    return _candidates(records.url, records.revision, device, percentile, records)
+    if percentile == P90:
+        return _tails(records.url, records.revision, device, records)
+    reading = reading_of(records.url)
+    with _told_if_not(reading.knows(device), "predicting latencies"):
+        return reading.candidates(device)
 
 
 def frame_of(records: Stored, device: str, *, percentile: str = MEDIAN) -> pd.DataFrame:
-    """Return the candidates on a device as a frame of one's own."""
-    return _frame(records.url, records.revision, device, percentile, records)
+    """Return `candidates_of` as a frame; what is changed in it changes no other."""
+    if percentile == P90:
+        return _tail_frame(records.url, records.revision, device, records).copy(deep=False)
+    reading = reading_of(records.url)
+    with _told_if_not(reading.knows(device), "predicting latencies"):
+        return reading.frame(device).copy(deep=False)
 
 
 def file_within(home: Home, file: str) -> Path | None:
@@ -95,33 +90,16 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=@/])", r"\\\1", parted)
 
 
-# Records are frozen, so one copy may serve every session; frames may be changed, so each gets one.
-@st.cache_resource(max_entries=2, show_spinner="reading the store")
-def _read(url: str, revision: int) -> Stored:
-    with ResultStore(url) as store:
-        return Stored(
-            url=url,
-            revision=revision,
-            subnets=tuple(store.subnets()),
-            artifacts=tuple(store.artifacts()),
-            results=tuple(store.results()),
-            predictors=tuple(store.predictors()),
-        )
+def _told_if_not(ready: bool, what: str) -> AbstractContextManager[None]:
+    return nullcontext() if ready else st.spinner(what, show_time=True)
 
 
-@st.cache_resource(max_entries=8, show_spinner="predicting latencies")
-def _candidates(
-    url: str, revision: int, device: str, percentile: str, _records: Stored
-) -> tuple[Candidate, ...]:
-    if percentile == P90:
-        medians = candidates_of(_records, device)
-        return tuple(at_p90(medians, newest_results(_records.results, device)))
-    found = candidates(
-        _records.subnets, _records.artifacts, _records.results, _records.predictors, device=device
-    )
-    return tuple(found)
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _tails(url: str, revision: int, device: str, _records: Stored) -> tuple[Candidate, ...]:
+    newest = newest_results(_records.results, device)
+    return tuple(at_p90(candidates_of(_records, device), newest))
 
 
-@st.cache_data(max_entries=8, show_spinner=False)
-def _frame(url: str, revision: int, device: str, percentile: str, _records: Stored) -> pd.DataFrame:
-    return candidate_frame(_candidates(url, revision, device, percentile, _records))
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _tail_frame(url: str, revision: int, device: str, _records: Stored) -> pd.DataFrame:
+    return candidate_frame(_tails(url, revision, device, _records))

@@ -10,6 +10,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -55,6 +56,15 @@ _RECORDS = sa.Table(
     # Numbers are never used twice, so that `revision` grows with a replacement too.
     sqlite_autoincrement=True,
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """Records in the order of adding, up to a `revision`, when the store held `held` of their kinds in all."""
+
+    records: tuple[Record, ...]
+    revision: int
+    held: int
 
 
 class ResultStore:
@@ -151,6 +161,25 @@ class ResultStore:
         """Return a number that grows with every write; a cache of reads is good while it stays."""
         with self._explained(), self._engine.connect() as connection:
             return connection.execute(sa.select(sa.func.max(_RECORDS.c.number))).scalar() or 0
+
+    def written(self, *kinds: type[Record], since: int = 0) -> Written:
+        """Return the records of these kinds that were written after revision `since`, all by default.
+
+        Whoever keeps what was read before adds these, each in the place of one of its kind and id. Where
+        that makes another number than `held`, records were removed, or a slower writer filled a gap: then
+        all must be read again.
+        """
+        named: dict[str, type[Any]] = {name: of for name, of in KINDS.items() if of in kinds}
+        # What is added meanwhile has a higher number, and is read next time.
+        revision = self.revision()
+        mine = sa.and_(_RECORDS.c.kind.in_(named), _RECORDS.c.number <= revision)
+        query = sa.select(_RECORDS.c.kind, _RECORDS.c.id, _RECORDS.c.version, _RECORDS.c.document)
+        query = query.where(mine, _RECORDS.c.number > since).order_by(_RECORDS.c.number)
+        with self._explained(), self._engine.connect() as connection:
+            rows = connection.execute(query).all()
+            held = connection.execute(sa.select(sa.func.count()).where(mine)).scalar_one()
+        records = tuple(_parse(named[kind], kind, *rest) for kind, *rest in rows)
+        return Written(records=records, revision=revision, held=held)
 
     def documents(self, kind: str) -> list[dict[str, Any]]:
         """Return the raw documents of a kind, as stored."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+from edge_bench import variants
 from edge_bench.files import Home
+
+VIEWS = "dashboard.views"
 
 
 class View(ABC):
@@ -25,3 +28,8 @@ class View(ABC):
         Raises:
             EdgeBenchError: the page then tells it in its place.
         """
+
+
+def views() -> dict[str, type[View]]:
+    """Return every page by its file's name."""
+    return {name: variants.load(View, VIEWS, name) for name in variants.names(VIEWS)}

@@ -254,6 +254,19 @@ def test_the_revision_grows_with_every_write_also_with_a_replacement(home: Home)
         assert store.revision() == seen[-1]
 
 
+def test_what_was_written_since_a_revision_is_told_with_how_many_there_are(home: Home) -> None:
+    with ResultStore(home.store_url) as store:
+        store.add(artifact("one"), artifact("two"), result("three", "board"))
+        first = store.written(Artifact)
+        assert [one.id for one in first.records] == ["one", "two"]
+        assert (first.revision, first.held) == (store.revision(), 2)
+        store.add(artifact("one", name="again"), result("four", "board"))
+        since = store.written(Artifact, BenchmarkResult, since=first.revision)
+        assert [one.id for one in since.records] == ["one", "four"]
+        assert (since.revision, since.held) == (store.revision(), 4)
+        assert not store.written(Artifact, since=since.revision).records
+
+
 def test_results_and_predictors_can_be_asked_for_by_device(home: Home) -> None:
     with ResultStore(home.store_url) as store:
         store.add(result("a", "here"), result("b", "there"), predictor("c", "there"))

@@ -60,7 +60,7 @@ _RECORDS = sa.Table(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """Records in the order of adding, up to a `revision`, when the store held `held` of their kinds in all."""
+    """Records in the order of adding, up to a `revision` at which the store held `held` of their kinds."""
 
     records: tuple[Record, ...]
     revision: int

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import streamlit as st
 
 from dashboard import benchmark_frames as told
-from dashboard import shell
+from dashboard import shell, words
 from dashboard.benchmark_figures import (
-    OPERATORS_SHOWN,
     blocks_figure,
     distribution_figure,
     operators_figure,
     sweep_figure,
 )
+from dashboard.charts import shown
 from dashboard.controls import is_dark, records_or_advice
 from dashboard.figures import colour
 from dashboard.frames import kind_of, milliseconds
@@ -23,7 +23,6 @@ from dashboard.stored import Stored, escaped
 from dashboard.views import View
 from edge_bench.files import Home
 from edge_bench.measure.comparison import ComparisonPlan
-from edge_bench.measure.drift import drift
 from edge_bench.records import THIS_MACHINE, BenchmarkResult
 
 RESULT, AGAINST = "result", "against"
@@ -39,7 +38,6 @@ ANSWERS = {
     "slower": "B is slower than A.",
     "no difference seen": "No difference is seen.",
 }
-PLAIN_BAR = {"displayModeBar": False}
 CHART_HEIGHT = 380
 FILES_LISTED = 2_000
 
@@ -154,7 +152,7 @@ def _verdict(result: BenchmarkResult) -> None:
 
 def _numbers(result: BenchmarkResult) -> None:
     middle, low, high = result.p50_bounds_ms
-    shown = {
+    told_ms = {
         "p50": (middle, f"{milliseconds(low)} to {milliseconds(high)}" if low < high else ""),
         "p90": (result.p90_ms, _bound(result.p90_bound_ms)),
         "p99": (result.p99_ms, _bound(result.p99_bound_ms)),
@@ -162,7 +160,7 @@ def _numbers(result: BenchmarkResult) -> None:
         "load": (result.load_ms, "until it could run"),
     }
     with st.container(horizontal=True, gap="large"):
-        for name, (value, detail) in shown.items():
+        for name, (value, detail) in told_ms.items():
             if value is not None and not math.isnan(value):
                 with st.container(width="content"):
                     st.metric(name, milliseconds(value))
@@ -187,39 +185,25 @@ def _bound(bound_ms: float | None) -> str:
 
 def _distribution(result: BenchmarkResult) -> None:
     st.markdown("**Latencies** · which share of the runs took at most how long")
-    fastest, slowest = min(result.latencies_ms), max(result.latencies_ms)
-    marks = ", ".join(
-        f"p{percent} {milliseconds(value)}"
-        for percent, value in ((50, result.p50_ms), (90, result.p90_ms), (99, result.p99_ms))
-        if value is not None
-    )
-    words = f"from {milliseconds(fastest)} to {milliseconds(slowest)}: {marks}"
-    st.plotly_chart(
+    told_words = words.distribution(result)
+    shown(
         distribution_figure({result.model: result}, dark=is_dark(), height=CHART_HEIGHT),
+        f"Distribution of latencies, {told_words}",
         key="distribution",
-        config=PLAIN_BAR,
-        alt=f"Distribution of latencies, {words}",
     )
-    st.caption(words)
+    st.caption(told_words)
 
 
 def _course(result: BenchmarkResult) -> None:
     st.markdown("**Course** · median of each block, from its tenth to its ninetieth percentile")
-    left_out = [block for block in result.blocks if not block.counted]
-    words = f"{len(result.blocks)} blocks, {len(left_out)} of them polluted and not counted"
-    if moved := drift(result):
-        words += (
-            f"; at the end {moved.ratio:.3f} × as long as at the start "
-            f"(95 % interval {moved.low:.3f} to {moved.high:.3f})"
-        )
-    st.plotly_chart(
+    told_words = words.course(result)
+    shown(
         blocks_figure(result, dark=is_dark(), height=CHART_HEIGHT),
+        f"Latency over time: {told_words}",
         key="course",
-        config=PLAIN_BAR,
-        alt=f"Latency over time: {words}",
     )
-    reasons = sorted({block.reason for block in left_out if block.reason})
-    st.caption(escaped("; ".join([words, *reasons[:3]])))
+    reasons = sorted({block.reason for block in result.blocks if not block.counted and block.reason})
+    st.caption(escaped("; ".join([told_words, *reasons[:3]])))
 
 
 def _operators(result: BenchmarkResult, home: Home) -> None:
@@ -238,17 +222,9 @@ def _operators(result: BenchmarkResult, home: Home) -> None:
         label_visibility="collapsed",
     )
     frame = told.operators(result, by_kind=grouped == "by kind")
-    first = frame.iloc[0]
-    words = f"{len(frame)} in all, the longest {first['name']} with {first['share']:.0%} of the time"
-    if len(frame) > OPERATORS_SHOWN:
-        words += f"; the {OPERATORS_SHOWN} longest are drawn"
-    st.plotly_chart(
-        operators_figure(frame, dark=is_dark()),
-        key="operator-bars",
-        config=PLAIN_BAR,
-        alt=f"Time of operators: {words}",
-    )
-    st.caption(escaped(words))
+    told_words = words.operators(frame)
+    shown(operators_figure(frame, dark=is_dark()), f"Time of operators: {told_words}", key="operator-bars")
+    st.caption(escaped(told_words))
     for placement in result.placements:
         kinds = ", ".join(f"{count} {kind}" for kind, count in placement.operators.items())
         ran = f"{placement.where} ran {kinds}"
@@ -272,8 +248,8 @@ def _sweep(records: Stored, result: BenchmarkResult, over: told.Swept, home: Hom
             )
         return
     frame = told.sweep_frame(swept, over)
-    words = ", ".join(f"{getattr(one, over)}: {milliseconds(one.p50_ms)}" for one in swept)
-    st.plotly_chart(
+    told_words = words.sweep(swept, over)
+    shown(
         sweep_figure(
             frame,
             over,
@@ -281,12 +257,11 @@ def _sweep(records: Stored, result: BenchmarkResult, over: told.Swept, home: Hom
             dark=is_dark(),
             height=320,
         ),
+        f"Median latency by {over}. {told_words}",
         key=f"sweep-{over}",
-        config=PLAIN_BAR,
-        alt=f"Median latency by {over}. {words}",
     )
     doubtful = [f"{getattr(one, over)} ({one.verdict})" for one in swept if one.verdict != "clean"]
-    st.caption(escaped(words + (f". Not clean: {', '.join(doubtful)}" if doubtful else "")))
+    st.caption(escaped(told_words + (f". Not clean: {', '.join(doubtful)}" if doubtful else "")))
 
 
 def _compare(records: Stored, a: BenchmarkResult, home: Home) -> None:
@@ -305,11 +280,10 @@ def _compare(records: Stored, a: BenchmarkResult, home: Home) -> None:
     if a.latencies_ms and b.latencies_ms:
         alike = a.model == b.model
         one, other = (told.setting_text(side) if alike else side.model for side in (a, b))
-        st.plotly_chart(
+        shown(
             distribution_figure({f"A: {one}": a, f"B: {other}": b}, dark=is_dark(), height=CHART_HEIGHT),
+            f"Distributions of A, {words.distribution(a)}, and of B, {words.distribution(b)}",
             key="both",
-            config=PLAIN_BAR,
-            alt=f"Distributions of A, median {milliseconds(a.p50_ms)}, and of B, {milliseconds(b.p50_ms)}",
         )
     _differences(a, b)
     if a.device == b.device == THIS_MACHINE and not unlike:

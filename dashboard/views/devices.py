@@ -10,7 +10,8 @@ import streamlit as st
 
 import device_profiles
 from dashboard import device_frames as told
-from dashboard import shell
+from dashboard import shell, words
+from dashboard.charts import shown
 from dashboard.controls import column_config, device_control, is_dark, one_task, records_or_advice
 from dashboard.device_figures import calibration_figure, heat_figure, residuals_figure
 from dashboard.frames import matching, milliseconds, to_csv
@@ -20,9 +21,7 @@ from edge_bench.files import Home
 from edge_bench.records import THIS_MACHINE, FittedPredictor, HeldOut
 from edge_bench.records.quality import is_share
 
-PLAIN_BAR = {"displayModeBar": False}
 CHART_HEIGHT = 400
-SOURCES = ("measured", "imported", "predicted")
 
 
 class Devices(View):
@@ -64,22 +63,15 @@ def _map(records: Stored) -> None:
         st.info("Nothing fits these filters together. Take one back.")
         return
     cells = told.one_a_cell(frame)
-    drawn = told.thinned(cells)
-    models, devices = cells["model"].nunique(), cells["device"].nunique()
-    counts = [f"{int((cells['source'] == source).sum()):,} {source}" for source in SOURCES]
-    missing = models * devices - len(cells)
-    words = f"{models:,} models on {devices} devices: {', '.join(counts)}, {missing:,} missing"
-    st.plotly_chart(
-        heat_figure(drawn, dark=is_dark()),
+    told_words = words.heat(cells)
+    shown(
+        heat_figure(told.thinned(cells), dark=is_dark()),
+        f"Median latency of models by device in ms. {told_words}. The table below holds the figures.",
         key="heat",
-        config=PLAIN_BAR,
-        alt=f"Median latency of models by device in ms. {words}. The table below holds the figures.",
     )
-    shown = drawn["model"].nunique()
-    some = f" {shown} of {models:,} models are drawn, evenly from fast to slow." if shown < models else ""
     st.caption(
-        f"Median latency in ms, fastest models on top. {words}. *Italics behind ≈ in a dotted frame*: "
-        f"predicted; \\*: imported; –: neither measured nor predicted.{some}"
+        f"Median latency in ms, fastest models on top. {told_words}. *Italics behind ≈ in a dotted frame*: "
+        "predicted; \\*: imported; –: neither measured nor predicted."
     )
     _map_table(cells)
 
@@ -134,8 +126,7 @@ def _device(records: Stored, home: Home) -> None:
 
 
 def _fit_command(device: str, home: Home) -> str:
-    words = ["fit"] if device == THIS_MACHINE else ["devices", "profile", device]
-    return shell.command(words, home)
+    return shell.command(["fit"] if device == THIS_MACHINE else ["devices", "profile", device], home)
 
 
 def _facts(records: Stored, device: str, home: Home) -> None:
@@ -191,23 +182,21 @@ def _calibration(records: Stored, predictors: Sequence[FittedPredictor], home: H
         )
         if not math.isnan(found.spearman):
             _number("Spearman", f"{found.spearman:.3f}", "1: ranked as measured")
-    words = f"{found.count} files, mean error {found.mape:.1%}, {found.held} within their 90 % interval"
+    told_words = words.calibration(found)
     on_scatter, on_residuals = st.columns(2, gap="large")
     with on_scatter:
         st.markdown("**Predicted against measured**")
-        st.plotly_chart(
+        shown(
             calibration_figure(frame, dark=is_dark(), height=CHART_HEIGHT),
+            f"Predicted over measured latency: {told_words}",
             key="calibration",
-            config=PLAIN_BAR,
-            alt=f"Predicted over measured latency: {words}",
         )
     with on_residuals:
         st.markdown("**Residuals**, in per cent of what was measured")
-        st.plotly_chart(
+        shown(
             residuals_figure(frame, dark=is_dark(), height=CHART_HEIGHT),
+            f"Residuals of the predictor over measured latency: {told_words}",
             key="residuals",
-            config=PLAIN_BAR,
-            alt=f"Residuals of the predictor over measured latency: {words}",
         )
     outside = frame[~frame["inside"]]
     if len(outside):

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import streamlit as st
 
+from dashboard import words
+from dashboard.charts import shown
 from dashboard.controls import is_dark, tell
 from dashboard.family_figures import (
     choice_figure,
@@ -36,7 +38,6 @@ from edge_bench.records.quality import higher_is_better, is_share, metric_word, 
 from edge_bench.runs import Run, name_without_padding, read_positions, run_names
 
 REFRESH_SECONDS = 5
-PLAIN = {"displayModeBar": False}
 _DAMAGE_TOLD = 3
 
 
@@ -86,8 +87,8 @@ def _curves(home: Home, folder: str, *, live: bool) -> None:
         st.info("No epoch has ended yet. The first point appears here by itself.")
         return
     learned = next((line.learned[0] for line in lines.found if line.learned), None)
-    figure = curves_figure(log_frame(lines.found), learned, dark=is_dark())
-    st.plotly_chart(figure, key="curves", config=PLAIN)
+    log = log_frame(lines.found)
+    shown(curves_figure(log, learned, dark=is_dark()), words.curves(log, learned), key="curves")
     reached = f", {metric_word(learned)} on training data" if learned else ""
     st.caption(
         f"Loss{escaped(reached)} and learning rate by step, a point an epoch"
@@ -133,7 +134,8 @@ def _choices(home: Home, run: Run, names: list[str]) -> None:
         figure = choice_figure(
             frame, axis, metric.name, higher_is_better=metric.higher_is_better, dark=is_dark()
         )
-        place.plotly_chart(figure, key=f"choice-{axis}", config=PLAIN)
+        with place:
+            shown(figure, words.choice(frame, axis, metric.name), key=f"choice-{axis}")
     st.caption(
         f"{_begins(metric.name)} on selection data by kernel, depth, width and resolution: a "
         "circle is a network, diamonds are the mean of those alike. The other choices differ along each "
@@ -158,7 +160,7 @@ def _depths(home: Home, run: Run, names: list[str]) -> None:
     figure = depth_figure(
         frame, best, metric.name, higher_is_better=metric.higher_is_better, dark=is_dark()
     )
-    st.plotly_chart(figure, key="depths", config=PLAIN)
+    shown(figure, words.depths(best, metric.name), key="depths")
     dropped = "layer_drop" in run.techniques
     st.caption(
         f"{_begins(metric.name)} on selection data by the layers that are kept; a mark is "
@@ -180,21 +182,21 @@ def _ladder(home: Home, run: Run, names: list[str]) -> None:
         return
     metric = str(ladder["metric_name"].iloc[0])
     figure = ladder_figure(ladder, metric, higher_is_better=higher_is_better(metric), dark=is_dark())
-    st.plotly_chart(figure, key="ladder", config=PLAIN)
+    shown(figure, words.ladder(ladder, metric), key="ladder")
     st.caption(
         f"{_begins(metric)} on selection data by the share of weights that is left; the "
         "dense network is level 0, at the left, and its dotted line goes across. Controls have as many "
         "weights as what they stand beside. Bars, if any, reach from the worst to the best seed."
     )
     scale = 100 if is_share(metric) else 1
-    shown = ladder.assign(
+    rungs = ladder.assign(
         left=100 * ladder["left"],
         line=ladder["line"].str.replace("_", " "),
         metric=scale * ladder["metric"],
     )
     number = st.column_config.NumberColumn
     st.dataframe(
-        shown[["line", "level", "left", "metric", "runs", "folders"]],
+        rungs[["line", "level", "left", "metric", "runs", "folders"]],
         hide_index=True,
         column_config={
             "left": number("weights left %", format="%.3g"),
@@ -222,10 +224,12 @@ def _position(home: Home, run: Run, names: list[str]) -> None:
             "convolutions padded"
         )
         on_scores, on_maps = st.columns([3, 2], gap="medium")
-        on_scores.plotly_chart(position_figure(one, dark=is_dark()), key=f"position-{number}", config=PLAIN)
+        with on_scores:
+            shown(position_figure(one, dark=is_dark()), words.position(one), key=f"position-{number}")
         maps = maps_figure(one, dark=is_dark())
         if maps is not None:
-            on_maps.plotly_chart(maps, key=f"maps-{number}", config=PLAIN)
+            with on_maps:
+                shown(maps, words.maps(one), key=f"maps-{number}")
     st.caption(
         "Left: how well each map is read out of the image alone (the control), of each stage and of all "
         "together; 1 is the same order of places, 0 none. Right: the maps wanted, and the mean of what was "

@@ -9,7 +9,9 @@ from urllib.parse import urlencode
 import pandas as pd
 import streamlit as st
 
+from dashboard import words
 from dashboard.architecture import architecture_html, drawn_blocks, steps_html
+from dashboard.charts import shown
 from dashboard.controls import is_dark
 from dashboard.frames import family_of, kind_of
 from dashboard.graph import MOST_DRAWN, graph_figure, kinds_text, operator_frame, told_columns
@@ -280,9 +282,8 @@ def _graph(files: Sequence[Artifact], home: Home) -> None:
     st.markdown(f"{len(operators):,} operators: {escaped(kinds_text(operators))}")
     on_graph, on_table = st.columns([2, 3], gap="medium")
     with on_graph, st.container(height=560):
-        st.plotly_chart(
-            graph_figure(operators, dark=is_dark()), key="graph", config={"displayModeBar": False}
-        )
+        kinds = kinds_text(operators)
+        shown(graph_figure(operators, dark=is_dark()), words.graph(operators, kinds), key="graph")
     number = st.column_config.NumberColumn
     on_table.dataframe(
         told_columns(operator_frame(operators)),

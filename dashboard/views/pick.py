@@ -8,6 +8,8 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from dashboard import words
+from dashboard.charts import shown
 from dashboard.controls import budget_control, column_config, is_dark, one_task, records_or_advice
 from dashboard.device_cards import device_cards
 from dashboard.figures import trade_off_figure
@@ -157,8 +159,8 @@ def _refused(error: NoCandidate, frame: pd.DataFrame, budget: Budget) -> None:
 
 def _recommended(picked: choosing.Pick, frame: pd.DataFrame) -> None:
     one, budget = picked.recommended, picked.budget
-    words, chart = st.columns([5, 6], gap="large")
-    with words:
+    on_words, on_chart = st.columns([5, 6], gap="large")
+    with on_words:
         st.subheader(escaped(one.name), anchor=False)
         threads = f"{one.threads} thread{'s' if one.threads > 1 else ''}"
         layers = f", layers {one.layers}" if one.layers else ""
@@ -172,7 +174,7 @@ def _recommended(picked: choosing.Pick, frame: pd.DataFrame) -> None:
         _chance(on_chance, one, budget)
         for doubt in _doubts(one, budget):
             st.warning(doubt)
-    with chart:
+    with on_chart:
         _chart(frame, budget, chosen=[identity(one)])
 
 
@@ -237,7 +239,7 @@ def _chart(frame: pd.DataFrame, budget: Budget, *, chosen: Sequence[str]) -> Non
         height=CHART_HEIGHT,
         selectable=False,
     )
-    st.plotly_chart(figure, key="chart", config={"displayModeBar": False})
+    shown(figure, words.trade_offs(frame, budget.max_latency_ms), key="chart")
 
 
 def _picks(picked: choosing.Pick, candidates: Sequence[Candidate], frame: pd.DataFrame) -> None:

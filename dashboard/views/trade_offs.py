@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from dashboard import words
+from dashboard.charts import shown
 from dashboard.controls import (
     budget_control,
     column_config,
@@ -64,8 +66,9 @@ def _explore(records: Stored) -> None:
     _summary(frame, budget, device)
     chosen = _chosen(frame)
     figure = trade_off_figure(frame, budget_ms=budget, chosen=chosen["id"].tolist(), dark=is_dark())
-    st.plotly_chart(
+    shown(
         figure,
+        words.trade_offs(frame, budget),
         key=_chart_key(),
         on_select="rerun",
         selection_mode=("points", "box", "lasso"),
@@ -153,9 +156,9 @@ def _table(frame: pd.DataFrame, chosen: pd.DataFrame, budget: float | None) -> N
         on_click="ignore",
         width="stretch",
     )
-    shown = table(rows.head(ROWS_SHOWN), front(frame), budget)
+    listed = table(rows.head(ROWS_SHOWN), front(frame), budget)
     st.dataframe(
-        shown, hide_index=True, column_config=column_config(frame), placeholder="–", key="candidates"
+        listed, hide_index=True, column_config=column_config(frame), placeholder="–", key="candidates"
     )
     if len(rows) > ROWS_SHOWN:
         st.caption(f"The fastest {ROWS_SHOWN:,} of {len(rows):,}; the CSV holds all.")

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from dashboard.frames import kind_of
 from edge_bench.choose.candidates import weight
 from edge_bench.measure.environment import changes
 from edge_bench.measure.ratios import Ratio, ratio_apart
@@ -148,6 +149,35 @@ def sweep_frame(results: Sequence[BenchmarkResult], over: Swept) -> pd.DataFrame
     return pd.DataFrame(rows, columns=columns)
 
 
+def results_frame(results: Iterable[BenchmarkResult]) -> pd.DataFrame:
+    """Return one row a result as people read it; columns that tell nothing of any are left out."""
+    rows = [
+        {
+            "model": one.model,
+            "kind": kind_of(one.format, one.precision or "unknown precision"),
+            "device": one.device,
+            "runtime": one.runtime,
+            "threads": one.threads,
+            "p50_ms": one.p50_ms,
+            "low_ms": one.p50_low_ms,
+            "high_ms": one.p50_high_ms,
+            "p90_ms": one.p90_ms,
+            "peak_memory_mb": one.peak_memory_mb,
+            "mode": one.mode,
+            "verdict": one.verdict,
+            "measured by": one.origin,
+            "created": minute_of(one.created),
+        }
+        for one in results
+    ]
+    return pd.DataFrame(rows).dropna(axis="columns", how="all")
+
+
+def minute_of(created: str) -> str:
+    """Return a time of a record to the minute, in its own zone: UTC."""
+    return created[:16].replace("T", " ")
+
+
 def ratio_of(a: BenchmarkResult, b: BenchmarkResult) -> Ratio:
     """Return the latency of B over that of A, by their stored medians.
 
@@ -200,7 +230,7 @@ def setting_text(result: BenchmarkResult) -> str:
     parts += [] if result.batch in (None, 1) else [f"batch {result.batch}"]
     parts += [] if result.length is None else [f"{result.length} tokens"]
     parts += [] if result.measured_here else [f"by {result.origin}"]
-    return ", ".join([*parts, result.created[:16].replace("T", " "), result.verdict])
+    return ", ".join([*parts, minute_of(result.created), result.verdict])
 
 
 def _evenly(rows: pd.DataFrame) -> pd.DataFrame:

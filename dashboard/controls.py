@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
+from dashboard.columns import Column
 from dashboard.frames import budget_stops, matching
 from dashboard.stored import Stored, escaped, stored
 from edge_bench.errors import EdgeBenchError
 from edge_bench.files import Home
-from edge_bench.records.quality import is_share, metric_word
 
 ANY = "any"
 
@@ -61,40 +62,9 @@ def budget_control(frame: pd.DataFrame, *, of: str = "median") -> float | None:
     return None if chosen == ANY else float(chosen)
 
 
-def column_config(frame: pd.DataFrame) -> dict[str, Any]:
-    """Return how the columns of `frames.table` are headed and written; of all rows one metric."""
-    number = st.column_config.NumberColumn
-    name = str(frame["metric_name"].iloc[0])
-    word = metric_word(name)
-    quality = "%.2f %%" if is_share(name) else "%.4g"
-    unit, change = ("points", "%+.2f") if is_share(name) else (word, "%+.3g")
-    higher = bool(frame["higher_is_better"].iloc[0])
-    better = "more is better" if higher else "less is better"
-    gain = f"Δ {unit}" if higher else f"gain, {unit}"
-    return {
-        "metric": number(f"{word} (selection)", format=quality, help=better),
-        "test": number(f"{word} (test)", format=quality, help=better),
-        "latency_ms": number("latency ms", format="%.4g"),
-        "low_ms": number("from", format="%.4g", help="lower end of the latency's interval"),
-        "high_ms": number("to", format="%.4g", help="upper end of the latency's interval"),
-        "size_mb": number("size MB", format="%.3g"),
-        "compressed_mb": number("compressed MB", format="%.3g", help="by zstd or gzip"),
-        "sparsity": number("sparsity", format="%.3f", help="share of zeros among the weights"),
-        "peak_memory_mb": number("peak MB", format="%.4g"),
-        "mmacs": number("MMACs", format="%.4g"),
-        "family": st.column_config.TextColumn("trained by", help="the techniques of its run"),
-        "layers": st.column_config.TextColumn(help="layers kept, of an encoder before those of a decoder"),
-        "length": number("tokens", help="of the longest text"),
-        "generated": number("generated", format="%.4g", help="tokens of the text that the latency is of"),
-        "threads": number("threads"),
-        "pick": st.column_config.TextColumn("★", width=40, help="★: the recommended one"),
-        "chance": st.column_config.TextColumn("in budget", help="probability that it meets the budget"),
-        "exchange": st.column_config.TextColumn("step", help="against the next faster one on the front"),
-        "gain": number(gain, format=change, help="against the recommended one; more is better"),
-        "extra_ms": number("Δ ms", format="%+.3g", help="against the recommended one; less is faster"),
-        "front": st.column_config.CheckboxColumn("on front", help="no other is as good and as fast"),
-        "fits": st.column_config.CheckboxColumn("in budget"),
-    }
+def column_config(columns: Mapping[str, Column]) -> dict[str, Any]:
+    """Return columns as a table of streamlit takes them."""
+    return {name: _configured(column) for name, column in columns.items()}
 
 
 def tell(error: EdgeBenchError) -> None:
@@ -110,3 +80,13 @@ def tell(error: EdgeBenchError) -> None:
 def is_dark() -> bool:
     """Say whether the page is shown on a dark ground."""
     return st.context.theme.type == "dark"
+
+
+def _configured(column: Column) -> Any:
+    if column.mark:
+        return st.column_config.CheckboxColumn(column.heading, help=column.help or None)
+    if column.format:
+        return st.column_config.NumberColumn(
+            column.heading, format=column.format, help=column.help or None, width=column.width
+        )
+    return st.column_config.TextColumn(column.heading, help=column.help or None, width=column.width)

@@ -22,6 +22,7 @@ from edge_bench.records import (
     arch_name,
     macs_of,
 )
+from edge_bench.records.quality import is_share
 from edge_bench.runs import Judgement, LogLine, Run
 
 # What may be chosen in a search space, and how the axis of it is called.
@@ -159,6 +160,17 @@ def ladder_frame(chosen: Run, runs: Sequence[Run]) -> pd.DataFrame:
     return told.sort_values(["place", "left"], ascending=[True, False], ignore_index=True).drop(
         columns="place"
     )
+
+
+def rungs(ladder: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns that people read of a ladder; shares of it are in per cent."""
+    scale = 100 if is_share(str(ladder["metric_name"].iloc[0])) else 1
+    told = ladder.assign(
+        left=100 * ladder["left"],
+        line=ladder["line"].str.replace("_", " "),
+        metric=scale * ladder["metric"],
+    )
+    return told[["line", "level", "left", "metric", "runs", "folders"]]
 
 
 def lines_of(ladder: pd.DataFrame) -> list[str]:

@@ -5,7 +5,7 @@ Pure functions. Names stand in them as they are; whoever shows a sentence makes 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -58,8 +58,8 @@ def heat(cells: pd.DataFrame) -> str:
 def calibration(found: Calibration) -> str:
     """Tell how predictions did on files that were measured."""
     return (
-        f"{found.count} files, mean error {found.mape:.1%}, median residual {found.bias:+.1%}, {found.held} "
-        "within their 90 % interval"
+        f"{found.count} files, mean error {found.mape:.1%}, median residual {found.bias:+.1%}, "
+        f"{found.held} within their 90 % interval"
     )
 
 
@@ -165,10 +165,7 @@ _SOURCES = ((ALL, "all stages"), (IMAGE, "the image alone"))
 
 
 def _by_source(frame: pd.DataFrame) -> str:
-    counts: Iterable[str] = (
-        f"{count:,} {source}" for source in SOURCES if (count := int((frame["source"] == source).sum()))
-    )
-    return ", ".join(counts)
+    return ", ".join(f"{int((frame['source'] == source).sum()):,} {source}" for source in SOURCES)
 
 
 def _candidate(row: Any) -> str:

@@ -173,7 +173,7 @@ def _numbers(result: BenchmarkResult) -> None:
         st.caption(
             escaped(
                 f"{result.runs:,} runs in {sum(one.counted for one in result.blocks)} blocks count, "
-                f"measured {result.created[:16].replace('T', ' ')} in {result.runtime} "
+                f"measured {told.minute_of(result.created)} in {result.runtime} "
                 f"{result.runtime_version}{stopped}"
             )
         )

@@ -12,6 +12,7 @@ import device_profiles
 from dashboard import device_frames as told
 from dashboard import shell, words
 from dashboard.charts import shown
+from dashboard.columns import LATENCY_COLUMNS, candidate_columns
 from dashboard.controls import column_config, device_control, is_dark, one_task, records_or_advice
 from dashboard.device_figures import calibration_figure, heat_figure, residuals_figure
 from dashboard.frames import matching, milliseconds, to_csv
@@ -86,15 +87,10 @@ def _map_table(cells: pd.DataFrame) -> None:
             mime="text/csv",
             on_click="ignore",
         )
-        number = st.column_config.NumberColumn
         st.dataframe(
             cells[columns].head(1_000),
             hide_index=True,
-            column_config={
-                "latency_ms": number("latency ms", format="%.4g"),
-                "low_ms": number("from", format="%.4g"),
-                "high_ms": number("to", format="%.4g"),
-            },
+            column_config=column_config(LATENCY_COLUMNS),
             key="cells",
         )
 
@@ -246,7 +242,7 @@ def _next(records: Stored, device: str, home: Home) -> None:
         ),
         hide_index=True,
         column_config={
-            **column_config(frame),
+            **column_config(candidate_columns(frame)),
             "why": st.column_config.TextColumn("why", width="large"),
             "width": st.column_config.NumberColumn("to / from", format="%.2f ×"),
         },

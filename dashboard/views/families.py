@@ -8,7 +8,8 @@ import streamlit as st
 
 from dashboard import words
 from dashboard.charts import shown
-from dashboard.controls import is_dark, tell
+from dashboard.columns import rung_columns
+from dashboard.controls import column_config, is_dark, tell
 from dashboard.family_figures import (
     choice_figure,
     curves_figure,
@@ -25,6 +26,7 @@ from dashboard.family_frames import (
     known_networks,
     ladder_frame,
     log_frame,
+    rungs,
 )
 from dashboard.shell import command
 from dashboard.stored import escaped, stored
@@ -34,7 +36,7 @@ from edge_bench.errors import EdgeBenchError
 from edge_bench.files import Home
 from edge_bench.records import ArchConfig, Metric, SearchSpace, Subnet, TransformerSpace
 from edge_bench.records.position import PositionFindings
-from edge_bench.records.quality import higher_is_better, is_share, metric_word, value_text
+from edge_bench.records.quality import higher_is_better, metric_word, value_text
 from edge_bench.runs import Run, name_without_padding, read_positions, run_names
 
 REFRESH_SECONDS = 5
@@ -188,21 +190,10 @@ def _ladder(home: Home, run: Run, names: list[str]) -> None:
         "dense network is level 0, at the left, and its dotted line goes across. Controls have as many "
         "weights as what they stand beside. Bars, if any, reach from the worst to the best seed."
     )
-    scale = 100 if is_share(metric) else 1
-    rungs = ladder.assign(
-        left=100 * ladder["left"],
-        line=ladder["line"].str.replace("_", " "),
-        metric=scale * ladder["metric"],
-    )
-    number = st.column_config.NumberColumn
     st.dataframe(
-        rungs[["line", "level", "left", "metric", "runs", "folders"]],
+        rungs(ladder),
         hide_index=True,
-        column_config={
-            "left": number("weights left %", format="%.3g"),
-            "metric": number(metric_word(metric), format="%.2f %%" if is_share(metric) else "%.4g"),
-            "level": number(format="%d"),
-        },
+        column_config=column_config(rung_columns(metric)),
         placeholder="–",
         key="rungs",
     )

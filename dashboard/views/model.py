@@ -11,8 +11,10 @@ import streamlit as st
 
 from dashboard import words
 from dashboard.architecture import architecture_html, drawn_blocks, steps_html
+from dashboard.benchmark_frames import minute_of, results_frame
 from dashboard.charts import shown
-from dashboard.controls import is_dark
+from dashboard.columns import LATENCY_COLUMNS
+from dashboard.controls import column_config, is_dark
 from dashboard.frames import family_of, kind_of
 from dashboard.graph import MOST_DRAWN, graph_figure, kinds_text, operator_frame, told_columns
 from dashboard.shell import command
@@ -136,7 +138,7 @@ def _provenance(
                     f"{subnet.params:,} parameters",
                     f"{subnet.macs:,} MACs",
                     f"digest {subnet.digest[:DIGITS_TOLD]}",
-                    _date(subnet.created),
+                    minute_of(subnet.created),
                 ],
                 "",
             ),
@@ -145,10 +147,12 @@ def _provenance(
     devices = sorted({one.device for one in results})
     newest = max((one.created for one in files), default="")
     steps += [
-        ("Files", [f"{len(files)} in all", *kinds, _date(newest)] if files else ["none yet"], ""),
+        ("Files", [f"{len(files)} in all", *kinds, minute_of(newest)] if files else ["none yet"], ""),
         (
             "Measurements",
-            [f"{len(results)} in all", *devices, _date(results[0].created)] if results else ["none yet"],
+            [f"{len(results)} in all", *devices, minute_of(results[0].created)]
+            if results
+            else ["none yet"],
             "",
         ),
     ]
@@ -197,7 +201,7 @@ def _files(files: Sequence[Artifact], home: Home) -> None:
                 "allowed": parity.tolerance if parity else None,
                 "border": parity.border_max_abs_error if parity else None,
                 "digest": one.digest[:DIGITS_TOLD],
-                "created": _date(one.created),
+                "created": minute_of(one.created),
                 "file": Path(one.file).name if here else "not there",
             }
         )
@@ -226,37 +230,14 @@ def _measurements(results: Sequence[BenchmarkResult], home: Home) -> None:
         st.write("None of its files is measured yet. This measures all that are not:")
         st.code(command(["bench", "--all"], home), language="shell")
         return
-    rows = [
-        {
-            "link": f"benchmarks?{urlencode({'result': one.id})}",
-            "model": one.model,
-            "kind": kind_of(one.format, one.precision or "unknown precision"),
-            "device": one.device,
-            "runtime": one.runtime,
-            "threads": one.threads,
-            "p50_ms": one.p50_ms,
-            "low_ms": one.p50_low_ms,
-            "high_ms": one.p50_high_ms,
-            "p90_ms": one.p90_ms,
-            "peak_memory_mb": one.peak_memory_mb,
-            "mode": one.mode,
-            "verdict": one.verdict,
-            "measured by": one.origin,
-            "created": _date(one.created),
-        }
-        for one in results
-    ]
-    number = st.column_config.NumberColumn
+    links = [f"benchmarks?{urlencode({'result': one.id})}" for one in results]
+    frame = results_frame(results)
+    frame.insert(0, "link", links)
     st.dataframe(
-        pd.DataFrame(rows).dropna(axis="columns", how="all"),
+        frame,
         hide_index=True,
         column_config={
-            "p50_ms": number("latency ms", format="%.4g", help="median, or what its source tells instead"),
-            "low_ms": number("from", format="%.4g", help="lower end of the median's interval"),
-            "high_ms": number("to", format="%.4g", help="upper end of the median's interval"),
-            "p90_ms": number("p90 ms", format="%.4g"),
-            "peak_memory_mb": number("peak MB", format="%.4g"),
-            "threads": number("threads"),
+            **column_config(LATENCY_COLUMNS),
             "link": st.column_config.LinkColumn("benchmark", display_text="open"),
         },
         placeholder="–",
@@ -313,8 +294,3 @@ def _operators(path: str, changed: int) -> tuple[FileOperator, ...]:
 def _qualities(metrics: Sequence[Metric]) -> dict[str, str]:
     """Return what was reached on each split, by its name."""
     return {str(one.split): f"{metric_word(one.name)} {value_text(one.name, one.value)}" for one in metrics}
-
-
-def _date(created: str) -> str:
-    """Return a time of a record to the minute, in its own zone: UTC."""
-    return created[:16].replace("T", " ")

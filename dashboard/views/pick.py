@@ -10,6 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import words
 from dashboard.charts import shown
+from dashboard.columns import candidate_columns
 from dashboard.controls import budget_control, column_config, is_dark, one_task, records_or_advice
 from dashboard.device_cards import device_cards
 from dashboard.figures import trade_off_figure
@@ -260,7 +261,7 @@ def _picks(picked: choosing.Pick, candidates: Sequence[Candidate], frame: pd.Dat
     st.dataframe(
         picks_table(rows, rows[rows["id"] == identity(picked.recommended)].iloc[0]),
         hide_index=True,
-        column_config=column_config(frame),
+        column_config=column_config(candidate_columns(frame)),
         placeholder="–",
         key="picks",
     )

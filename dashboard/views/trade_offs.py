@@ -10,6 +10,7 @@ import streamlit as st
 
 from dashboard import words
 from dashboard.charts import shown
+from dashboard.columns import candidate_columns
 from dashboard.controls import (
     budget_control,
     column_config,
@@ -158,7 +159,11 @@ def _table(frame: pd.DataFrame, chosen: pd.DataFrame, budget: float | None) -> N
     )
     listed = table(rows.head(ROWS_SHOWN), front(frame), budget)
     st.dataframe(
-        listed, hide_index=True, column_config=column_config(frame), placeholder="–", key="candidates"
+        listed,
+        hide_index=True,
+        column_config=column_config(candidate_columns(frame)),
+        placeholder="–",
+        key="candidates",
     )
     if len(rows) > ROWS_SHOWN:
         st.caption(f"The fastest {ROWS_SHOWN:,} of {len(rows):,}; the CSV holds all.")

@@ -6,11 +6,13 @@ import html
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 # Joiners, which some scripts and emoji are written with.
 _WRITTEN = "\u200c\u200d"
 _LONGEST_FILE = 80
+R = TypeVar("R")
 
 
 def plain(text: str) -> str:
@@ -59,6 +61,16 @@ def category(value: str) -> str:
 def in_html(text: str) -> str:
     """Return `text` as it stands in a page of HTML, within quotes too."""
     return html.escape(plain(text))
+
+
+def encodable(record: R) -> R:
+    """Return a record whose name can be sent: that of a file may hold bytes that are no UTF-8."""
+    for field in ("name", "model"):
+        name = getattr(record, field, "")
+        if not name.isascii() and any("\ud800" <= sign <= "\udfff" for sign in name):
+            # Dataclasses all, of which only some have such a field.
+            record = replace(record, **{field: plain(name)})  # type: ignore[type-var]
+    return record
 
 
 def file_name(name: str) -> str:

@@ -16,6 +16,7 @@ from typing import TypeVar
 import pandas as pd
 
 from dashboard.frames import candidate_frame, devices
+from dashboard.names import encodable
 from edge_bench.choose.candidates import candidates
 from edge_bench.errors import EdgeBenchError
 from edge_bench.files import Home
@@ -129,7 +130,7 @@ class Reading:
         )
 
     def _take(self, records: tuple[Record, ...], revision: int) -> None:
-        for record in records:
+        for record in map(encodable, records):
             alike = self._held.setdefault(type(record), {})
             # What replaces another stands last, as in the store.
             alike.pop(record.id, None)

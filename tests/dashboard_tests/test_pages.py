@@ -144,6 +144,18 @@ def test_names_with_markup_are_harmless(
     assert "<b>b" not in json.dumps(_figure(shown)["data"])
 
 
+@pytest.mark.parametrize("page", ["trade_offs", "pick", "devices", "benchmarks", "families", "model"])
+def test_a_file_whose_name_is_no_text_breaks_no_page(page: str, records: list[Record], put: Put) -> None:
+    # As Python reads a name in Latin-1 where the system's is UTF-8.
+    name = b"gr\xf6\xdfe.onnx".decode("utf-8", "surrogateescape")
+    given = (replace(one, name=name) if isinstance(one, Artifact) else one for one in records)
+    put(replace(one, model=name) if isinstance(one, BenchmarkResult) else one for one in given)
+    shown = opened(AppTest.from_function(_any_page, kwargs={"page": page}, default_timeout=60), {})
+    assert not shown.error
+    if page == "trade_offs":
+        assert "gr\ufffd\ufffde.onnx" in set(shown.dataframe[0].value["name"])
+
+
 def test_escaped_text_comes_back_whole_and_bare_of_markup() -> None:
     safe = escaped(NASTY + "\n# heading\n- item")
     assert "\n" not in safe
@@ -299,6 +311,14 @@ def test_a_new_record_and_a_new_run_change_what_a_page_follows(records: list[Rec
     again = state_of(home)
     (home.runs / "new-00000000").mkdir(parents=True)
     assert len({before, grown, again, state_of(home)}) == 4
+
+
+def _any_page(page: str) -> None:
+    from dashboard.views import View
+    from edge_bench import variants
+    from edge_bench.files import default_home
+
+    variants.load(View, "dashboard.views", page)().show(default_home())
 
 
 def _pick_page() -> None:

@@ -23,6 +23,13 @@ from edge_bench.records.quality import metric_word, value_text
 
 SOURCES = ("measured", "imported", "predicted")
 MARKS = (50, 90, 99)
+# What the words of `measure/verdict.py` mean for whoever reads the number.
+VERDICTS = {
+    "clean": "nothing disturbed it, and the median is known as precisely as was asked.",
+    "noisy": "other work took time from it; undisturbed it may be faster.",
+    "throttled": "the machine was slowed meanwhile; cool it may be faster.",
+    "inconclusive": "this does not tell the median as precisely as was asked.",
+}
 
 
 def trade_offs(frame: pd.DataFrame, budget_ms: float | None) -> str:

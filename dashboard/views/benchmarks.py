@@ -26,13 +26,6 @@ from edge_bench.measure.comparison import ComparisonPlan
 from edge_bench.records import THIS_MACHINE, BenchmarkResult
 
 RESULT, AGAINST = "result", "against"
-# What the words of `measure/verdict.py` mean for whoever reads the number.
-VERDICTS = {
-    "clean": "nothing disturbed it, and the median is known as precisely as was asked.",
-    "noisy": "other work took time from it; undisturbed it may be faster.",
-    "throttled": "the machine was slowed meanwhile; cool it may be faster.",
-    "inconclusive": "this does not tell the median as precisely as was asked.",
-}
 ANSWERS = {
     "faster": "B is faster than A.",
     "slower": "B is slower than A.",
@@ -142,7 +135,7 @@ def _file_text(file: tuple[str, str], names: Sequence[str]) -> str:
 
 def _verdict(result: BenchmarkResult) -> None:
     cause = f" Cause: {escaped(result.verdict_cause)}" if result.verdict_cause else ""
-    text = f"**{result.verdict}**: {VERDICTS[result.verdict]}{cause}"
+    text = f"**{result.verdict}**: {words.VERDICTS[result.verdict]}{cause}"
     (st.success if result.verdict == "clean" else st.warning)(text)
     if not result.measured_here:
         st.caption(f"measured by {escaped(result.origin)}, not here; p50 is told as {result.p50_is}")

@@ -18,9 +18,9 @@ from dashboard.frames import (
     identity,
     kind_of,
     milliseconds,
-    picks_table,
     quality_interval,
 )
+from dashboard.pick_frames import picks_frame
 from dashboard.stored import Stored, candidates_of, escaped, frame_of
 from dashboard.taking import take_away
 from dashboard.views import View
@@ -28,8 +28,6 @@ from edge_bench.choose import pick as choosing
 from edge_bench.choose.chances import chance, told_chance
 from edge_bench.choose.percentiles import MEDIAN, P90
 from edge_bench.choose.presets import Preset
-from edge_bench.choose.reasons import told_exchange
-from edge_bench.choose.trade_offs import exchanges, with_room
 from edge_bench.errors import NoCandidate
 from edge_bench.files import Home
 from edge_bench.records import Budget, Candidate, Metric
@@ -245,21 +243,9 @@ def _chart(frame: pd.DataFrame, budget: Budget, *, chosen: Sequence[str]) -> Non
 
 def _picks(picked: choosing.Pick, candidates: Sequence[Candidate], frame: pd.DataFrame) -> None:
     """Show the recommended one among its neighbours on the front, at most five in all."""
-    members = picked.members
-    steps = {
-        identity(step.better): told_exchange(step)
-        for step in exchanges(with_room(candidates, picked.budget))
-        if step.better in members
-    }
-    chances = {identity(one): chance(one, picked.budget) for one in members}
-    rows = frame[frame["id"].isin(list(chances))]
-    rows = rows.assign(
-        chance=["" if (found := chances[one]) is None else told_chance(found) for one in rows["id"]],
-        exchange=[steps.get(one, "") for one in rows["id"]],
-    )
     st.markdown("**Picks** · the nearest on the front within the budget")
     st.dataframe(
-        picks_table(rows, rows[rows["id"] == identity(picked.recommended)].iloc[0]),
+        picks_frame(picked, candidates, frame),
         hide_index=True,
         column_config=column_config(candidate_columns(frame)),
         placeholder="–",

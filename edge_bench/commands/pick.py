@@ -13,12 +13,12 @@ from device_profiles import ProfileError
 from edge_bench.choose import pick as choosing
 from edge_bench.choose.candidates import candidates, newest_results
 from edge_bench.choose.chances import chance, told_chance
-from edge_bench.choose.percentiles import MEDIAN, P90, at_p90
-from edge_bench.choose.presets import PRESETS
+from edge_bench.choose.percentiles import P90, at_p90
 from edge_bench.choose.reasons import told_quality
 from edge_bench.choose.shipped import shipped
 from edge_bench.choose.takeaway import DOCUMENT, Known, Takeaway, pick_document, takeaway
 from edge_bench.commands import Command, Context, Outcome, table
+from edge_bench.commands._limits import add_limits, budget_of
 from edge_bench.commands.export import export_subnets, subnets_of
 from edge_bench.commands.train import data_table
 from edge_bench.data import data_name
@@ -41,33 +41,7 @@ class Pick(Command):
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--device", default=THIS_MACHINE, help=f"default: {THIS_MACHINE}")
-        parser.add_argument("--max-latency-ms", type=float, metavar="MS", help="budget for the latency")
-        parser.add_argument(
-            "--percentile",
-            choices=(MEDIAN, P90),
-            default=MEDIAN,
-            help="of the latency: the median, or p90, which is known of files that were measured "
-            f"(default: {MEDIAN})",
-        )
-        parser.add_argument(
-            "--max-size-mb",
-            type=float,
-            metavar="MB",
-            help="budget for the file; predicted where there is none yet",
-        )
-        parser.add_argument(
-            "--max-peak-memory-mb",
-            type=float,
-            metavar="MB",
-            help="budget for the whole process, as measured, else as predicted",
-        )
-        parser.add_argument(
-            "--preset",
-            choices=PRESETS,
-            default="accuracy",
-            help="accuracy: the best by its metric; balanced: the fastest within a point of that; "
-            "speed: the fastest",
-        )
+        add_limits(parser)
         parser.add_argument("--run", help="the run to choose from (default: the newest)")
         parser.add_argument(
             "--data",
@@ -79,11 +53,7 @@ class Pick(Command):
         )
 
     def run(self, options: argparse.Namespace, context: Context) -> Outcome:
-        budget = Budget(
-            max_latency_ms=_positive("--max-latency-ms", options.max_latency_ms),
-            max_size_mb=_positive("--max-size-mb", options.max_size_mb),
-            max_peak_memory_mb=_positive("--max-peak-memory-mb", options.max_peak_memory_mb),
-        )
+        budget = budget_of(options)
         data = data_name(data_table(options.data)) if options.data else None
         known = _Known.read(context, options, data)
         if known.left_out:
@@ -225,12 +195,6 @@ def _write(folder: Path, away: Takeaway) -> list[Path]:
                 folder.rename(old)
             fresh.rename(folder)
     return [folder / name for name in away.names]
-
-
-def _positive(name: str, value: float | None) -> float | None:
-    if value is not None and not 0 < value < float("inf"):
-        raise ConfigError(f"{name} is {value:g}; a number above 0 is expected")
-    return value
 
 
 def _text(picked: choosing.Pick, away: Takeaway, files: Sequence[Path]) -> str:

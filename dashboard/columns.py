@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +25,8 @@ class Column:
     width: int | None = None
 
     def written(self, value: Any) -> str:
-        """Return what stands in a cell; "–" where nothing is known."""
-        if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        """Return what stands in a cell; "–" where it is None: nothing is known."""
+        if value is None:
             return "–"
         if self.mark:
             return "✓" if value else ""

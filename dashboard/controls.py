@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -31,9 +31,10 @@ def records_or_advice(home: Home) -> Stored | None:
     return None
 
 
-def device_control(records: Stored) -> str:
-    """Let a device be chosen; the one measured on most stands first."""
-    chosen: str = st.selectbox("Device", records.devices, key="device", bind="query-params")
+def device_control(records: Stored, *, also: Sequence[str] = ()) -> str:
+    """Let a device be chosen; the one measured on most stands first, and last what is there `also`."""
+    options = list(dict.fromkeys((*records.devices, *also)))
+    chosen: str = st.selectbox("Device", options, key="device", bind="query-params")
     return chosen
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -16,6 +16,7 @@ from edge_bench.records import BenchmarkResult, FittedPredictor
 
 # More of them are a list to choose from, with the card of the chosen one below.
 CARDS = 6
+LINK = "device"
 # The facts that tell one device from another, in the order in which they are read.
 _TOLD = ("soc", "cpu", "accelerator", "cores", "ram_mb", "memory_mb")
 # A selected card stands out by its edge too, not by its colour alone.
@@ -61,24 +62,32 @@ def card(
     return Card(answers=" · ".join(told) or "nothing known yet", facts=_facts(own, profile))
 
 
-def device_cards(records: Stored) -> str:
-    """Let a device be chosen by its card; the one measured on most stands first."""
-    cards = {one: _card_of(records, one) for one in records.devices}
+def device_cards(records: Stored, own: Sequence[str]) -> str:
+    """Let a device be chosen by its card: of all that the store knows, and of one's own.
+
+    The one measured on most stands first.
+    """
+    cards = {one: _card_of(records, one) for one in dict.fromkeys((*records.devices, *own))}
     if len(cards) > CARDS:
-        chosen = device_control(records)
+        chosen = device_control(records, also=own)
         st.caption(_caption(cards[chosen]))
         return chosen
+    names, asked = list(cards), st.query_params.get(LINK)
     st.html(STYLE)
     with st.container(key="device-cards"):
-        return st.radio(
+        chosen = st.radio(
             "Device",
-            list(cards),
+            names,
+            index=names.index(asked) if asked in names else 0,
             captions=[_caption(one) for one in cards.values()],
             format_func=escaped,
             horizontal=True,
-            key="device",
-            bind="query-params",
+            key="device-card",
         )
+    # A link that is bound to the widget would hold names as they are escaped.
+    if chosen != (asked or names[0]):
+        st.query_params[LINK] = chosen
+    return chosen
 
 
 def _card_of(records: Stored, device: str) -> Card:

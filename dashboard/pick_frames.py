@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
 
 from dashboard.frames import identity, picks_table
 from edge_bench.choose.chances import chance, told_chance
 from edge_bench.choose.pick import Pick
 from edge_bench.choose.reasons import told_exchange
-from edge_bench.choose.trade_offs import exchanges, with_room
-from edge_bench.records import Candidate
+from edge_bench.choose.trade_offs import exchanges
 
 
-def picks_frame(picked: Pick, candidates: Sequence[Candidate], frame: pd.DataFrame) -> pd.DataFrame:
+def picks_frame(picked: Pick, frame: pd.DataFrame) -> pd.DataFrame:
     """Return `frames.picks_table` of a pick, with how likely each meets the budget and what it gives.
 
     Args:
         picked: the recommendation.
-        candidates: what it was chosen among.
-        frame: the same as `frames.candidate_frame` gives them.
+        frame: what it was chosen among, as `frames.candidate_frame` gives it.
     """
     members = picked.members
     steps = {
         identity(step.better): told_exchange(step)
-        for step in exchanges(with_room(candidates, picked.budget))
+        for step in exchanges(picked.land)
         if step.better in members
     }
     chances = {identity(one): chance(one, picked.budget) for one in members}

@@ -28,6 +28,11 @@ def bench_again(result: BenchmarkResult, home: Home, *more: str) -> str:
     return bench([named(result)], home, device=result.device, more=[*asked, *more])
 
 
+def fit(home: Home, *, device: str) -> str:
+    """Return the command that fits the latency predictors of a device."""
+    return command(["fit"] if device == THIS_MACHINE else ["devices", "profile", device], home)
+
+
 def named(result: BenchmarkResult) -> str:
     """Return what a command calls a result's file."""
     return result.artifact or result.model

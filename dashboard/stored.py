@@ -16,6 +16,7 @@ from dashboard.reading import Stored as Stored
 from dashboard.reading import reading_of
 from edge_bench.choose.candidates import newest_results
 from edge_bench.choose.percentiles import MEDIAN, P90, at_p90
+from edge_bench.devices.registry import registered
 from edge_bench.errors import StoreError
 from edge_bench.files import Home
 from edge_bench.records import Candidate
@@ -53,8 +54,22 @@ def state_of(home: Home) -> State:
         return 0, began
 
 
-def candidates_of(records: Stored, device: str, *, percentile: str = MEDIAN) -> Sequence[Candidate]:
-    """Return the candidates on a device, by the median of their latency or by its p90 where it is known."""
+def own_devices(home: Home) -> list[str]:
+    """Return the names of the devices that jobs can be sent to; makes no file."""
+    if not home.has_store:
+        return []
+    with ResultStore(home.store_url) as store:
+        return [device.name for device in registered(store)]
+
+
+def candidates_of(
+    records: Stored, device: str, *, percentile: str = MEDIAN, task: str | None = None
+) -> Sequence[Candidate]:
+    """Return the candidates on a device, by the median of their latency or by its p90 where it is known;
+    those of one task (`Candidate.judged_by`) where it is named.
+    """
+    if task is not None:
+        return _of_task(records.url, records.revision, device, percentile, task, records)
     if percentile == P90:
         return _tails(records.url, records.revision, device, records)
     reading = reading_of(records.url)
@@ -103,3 +118,11 @@ def _tails(url: str, revision: int, device: str, _records: Stored) -> tuple[Cand
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _tail_frame(url: str, revision: int, device: str, _records: Stored) -> pd.DataFrame:
     return candidate_frame(_tails(url, revision, device, _records))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _of_task(
+    url: str, revision: int, device: str, percentile: str, task: str, _records: Stored
+) -> tuple[Candidate, ...]:
+    everything = candidates_of(_records, device, percentile=percentile)
+    return tuple(one for one in everything if one.judged_by == task)

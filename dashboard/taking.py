@@ -9,16 +9,19 @@ import streamlit as st
 
 from dashboard import shell
 from dashboard.frames import kind_of
+from dashboard.job_bar import begin_button
+from dashboard.measuring import missing_format, target_of, to_write
 from dashboard.names import file_name
 from dashboard.stored import Stored, escaped, file_within
 from edge_bench.choose.candidates import RUNTIMES
+from edge_bench.choose.card import FORMATS
 from edge_bench.choose.percentiles import P90
 from edge_bench.choose.pick import Pick
 from edge_bench.choose.snippets import TOKENIZER
 from edge_bench.choose.takeaway import CARD, SCRIPT, Known, Takeaway, takeaway
 from edge_bench.errors import NoCandidate
 from edge_bench.files import Home
-from edge_bench.records import Artifact
+from edge_bench.records import Artifact, Candidate
 
 
 def take_away(picked: Pick, records: Stored, home: Home) -> None:
@@ -31,6 +34,7 @@ def take_away(picked: Pick, records: Stored, home: Home) -> None:
     except NoCandidate:
         st.write("The picked file itself is not there yet. This command writes it:")
         st.code(pick_command(picked, records, home), language="shell")
+        _write_button(one, records, home, form=None)
         _files(_stored_files(picked, records), home, None)
         return
     _download(
@@ -40,15 +44,21 @@ def take_away(picked: Pick, records: Stored, home: Home) -> None:
         key="zip",
         primary=True,
     )
-    missing = [form for form in RUNTIMES if not any(name == f"model.{form}" for name in away.files)]
-    if one.subnet is not None and missing:
-        words = ["export", one.subnet, "--format", missing[0], "--precision", one.precision]
-        st.caption(f"It has no file in {missing[0].upper()} yet. This command writes one:")
-        st.code(shell.command(words, home), language="shell")
+    missing = missing_format(one, records, home)
+    if missing:
+        _write_button(one, records, home, form=missing)
     st.caption("In CI, where the zip is unpacked: status 0 passed, 3 failed, 4 too noisy to say.")
     st.code(away.gate, language="shell")
     with st.expander("The files one by one"):
         _files(_stored_files(picked, records), home, away)
+
+
+def _write_button(one: Candidate, records: Stored, home: Home, *, form: str | None) -> None:
+    """Let a file be written that is not there, in another format where one is named."""
+    steps = to_write(one, records, home, form=form)
+    what = f"{form or one.format}:{target_of(one)}"
+    label = f"Write its {FORMATS[form or one.format]} file {'too' if form else 'now'}"
+    begin_button(steps, home, key=f"write:{what}", title=one.name, label=label)
 
 
 def pick_command(picked: Pick, records: Stored, home: Home) -> str:

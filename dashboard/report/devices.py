@@ -112,7 +112,7 @@ def _choice(
     columns = candidate_columns(frame)
     if picked is not None:
         caption = f"Picks within {_told(budget)}, preset {preset}"
-        yield Table(caption=caption, frame=picks_frame(picked, candidates, frame), columns=columns)
+        yield Table(caption=caption, frame=picks_frame(picked, frame), columns=columns)
         yield Section(title="Why", parts=[Listed(picked.reasons)])
         yield Section(title="What would change the answer", parts=[Listed(picked.changes)])
         yield _by_preset(candidates, budget)

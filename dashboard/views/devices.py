@@ -19,7 +19,7 @@ from dashboard.frames import matching, milliseconds, to_csv
 from dashboard.stored import Stored, candidates_of, escaped, frame_of
 from dashboard.views import View
 from edge_bench.files import Home
-from edge_bench.records import THIS_MACHINE, FittedPredictor, HeldOut
+from edge_bench.records import FittedPredictor, HeldOut
 from edge_bench.records.quality import is_share
 
 CHART_HEIGHT = 400
@@ -117,12 +117,8 @@ def _device(records: Stored, home: Home) -> None:
         _calibration(records, predictors, home)
     else:
         st.write("No latency predictor is fitted for this device. This command fits one:")
-        st.code(_fit_command(device, home), language="shell")
+        st.code(shell.fit(home, device=device), language="shell")
     _next(records, device, home)
-
-
-def _fit_command(device: str, home: Home) -> str:
-    return shell.command(["fit"] if device == THIS_MACHINE else ["devices", "profile", device], home)
 
 
 def _facts(records: Stored, device: str, home: Home) -> None:

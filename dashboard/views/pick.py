@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import words
+from dashboard import shell, words
 from dashboard.charts import shown
 from dashboard.columns import candidate_columns
 from dashboard.controls import budget_control, column_config, is_dark, one_task, records_or_advice
@@ -20,8 +21,10 @@ from dashboard.frames import (
     milliseconds,
     quality_interval,
 )
+from dashboard.job_bar import job_bar, measure_button
+from dashboard.measuring import to_measure
 from dashboard.pick_frames import picks_frame
-from dashboard.stored import Stored, candidates_of, escaped, frame_of
+from dashboard.stored import Stored, candidates_of, escaped, frame_of, own_devices
 from dashboard.taking import take_away
 from dashboard.views import View
 from edge_bench.choose import pick as choosing
@@ -30,7 +33,7 @@ from edge_bench.choose.percentiles import MEDIAN, P90
 from edge_bench.choose.presets import Preset
 from edge_bench.errors import NoCandidate
 from edge_bench.files import Home
-from edge_bench.records import Budget, Candidate, Metric
+from edge_bench.records import THIS_MACHINE, Budget, Candidate, Metric
 from edge_bench.records.quality import metric_word, value_text
 
 PRESETS: dict[Preset, str] = {
@@ -50,23 +53,25 @@ class Pick(View):
     def show(self, home: Home) -> None:
         records = records_or_advice(home)
         if records is not None:
+            job_bar(records, home)
             _choose(records, home)
 
 
 @st.fragment
 def _choose(records: Stored, home: Home) -> None:
-    device = device_cards(records)
+    own = own_devices(home)
+    device = device_cards(records, own)
     frame = one_task(frame_of(records, device))
     if frame.empty:
-        st.info("Nothing is measured on this device and no predictor covers what is stored.")
+        _nothing_known(device, home, own)
         return
     on_preset, on_percentile, on_budget, on_more = st.columns([5, 3, 8, 4], gap="medium")
     with on_preset:
         preset = _preset()
     task = frame["task"].iloc[0]
-    candidates = [one for one in candidates_of(records, device) if one.judged_by == task]
+    candidates = candidates_of(records, device, task=task)
     with on_percentile:
-        tails = [one for one in candidates_of(records, device, percentile=P90) if one.judged_by == task]
+        tails = candidates_of(records, device, percentile=P90, task=task)
         percentile = _percentile() if tails else MEDIAN
     if percentile == P90:
         _tell_left_out(len(candidates) - len(tails))
@@ -81,10 +86,21 @@ def _choose(records: Stored, home: Home) -> None:
     except NoCandidate as error:
         _refused(error, frame, budget)
         return
-    _recommended(picked, frame)
-    _picks(picked, candidates, frame)
+    _recommended(picked, frame, partial(measure_button, records=records, home=home, own=own))
+    _picks(picked, frame)
+    _measure_others(picked, records, home, own)
     _why(picked)
     take_away(picked, records, home)
+
+
+def _nothing_known(device: str, home: Home, own: Sequence[str]) -> None:
+    st.info("Nothing is measured on this device and no predictor covers what is stored.")
+    if device == THIS_MACHINE or device in own:
+        st.write("The first command measures every file there, the second learns to predict all others:")
+        st.code(
+            shell.bench(["--all"], home, device=device) + "\n" + shell.fit(home, device=device),
+            language="shell",
+        )
 
 
 def _preset() -> Preset:
@@ -156,7 +172,7 @@ def _refused(error: NoCandidate, frame: pd.DataFrame, budget: Budget) -> None:
     _chart(frame, budget, chosen=())
 
 
-def _recommended(picked: choosing.Pick, frame: pd.DataFrame) -> None:
+def _recommended(picked: choosing.Pick, frame: pd.DataFrame, button: Callable[..., None]) -> None:
     one, budget = picked.recommended, picked.budget
     on_words, on_chart = st.columns([5, 6], gap="large")
     with on_words:
@@ -164,7 +180,7 @@ def _recommended(picked: choosing.Pick, frame: pd.DataFrame) -> None:
         threads = f"{one.threads} thread{'s' if one.threads > 1 else ''}"
         layers = f", layers {one.layers}" if one.layers else ""
         st.markdown(escaped(f"{kind_of(one.format, one.precision)}, {one.runtime}, {threads}{layers}"))
-        on_quality, on_latency, on_chance = st.columns(3)
+        on_quality, on_latency, on_chance = st.columns([3, 4, 3])
         _quality(on_quality, one.test_metric or one.metric)
         with on_latency:
             of = "of a text" if one.generation else one.latency_is
@@ -173,6 +189,8 @@ def _recommended(picked: choosing.Pick, frame: pd.DataFrame) -> None:
         _chance(on_chance, one, budget)
         for doubt in _doubts(one, budget):
             st.warning(doubt)
+        hollow = one.source != "measured"
+        button(one, label="Measure it now" if hollow else "Measure it again", primary=hollow)
     with on_chart:
         _chart(frame, budget, chosen=[identity(one)])
 
@@ -241,16 +259,25 @@ def _chart(frame: pd.DataFrame, budget: Budget, *, chosen: Sequence[str]) -> Non
     shown(figure, words.trade_offs(frame, budget.max_latency_ms), key="chart")
 
 
-def _picks(picked: choosing.Pick, candidates: Sequence[Candidate], frame: pd.DataFrame) -> None:
+def _picks(picked: choosing.Pick, frame: pd.DataFrame) -> None:
     """Show the recommended one among its neighbours on the front, at most five in all."""
     st.markdown("**Picks** · the nearest on the front within the budget")
     st.dataframe(
-        picks_frame(picked, candidates, frame),
+        picks_frame(picked, frame),
         hide_index=True,
         column_config=column_config(candidate_columns(frame)),
         placeholder="–",
         key="picks",
     )
+
+
+def _measure_others(picked: choosing.Pick, records: Stored, home: Home, own: Sequence[str]) -> None:
+    """Offer to measure what stands among the picks by a prediction alone."""
+    hollow = [one for one in picked.alternatives if one.source == "predicted"]
+    if hollow and not to_measure(hollow[0], records, home, own=own).why_not:
+        with st.container(horizontal=True):
+            for one in hollow:
+                measure_button(one, records, home, own=own, label=f"Measure {one.name}")
 
 
 def _why(picked: choosing.Pick) -> None:

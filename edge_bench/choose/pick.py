@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edge_bench.choose.landscape import Landscape
 from edge_bench.choose.presets import Preset, chosen_by
 from edge_bench.choose.reasons import changes, reasons
 from edge_bench.errors import ConfigError, NoCandidate
-from edge_bench.records import Budget, Candidate, Frontier
+from edge_bench.records import Budget, Candidate
 from edge_bench.records.frontier import Source
 
 # Beside the recommended one: five in all.
@@ -19,13 +20,14 @@ ALTERNATIVES = 4
 class Pick:
     """One recommendation, what else was near on the front, and in sentences why, and what would change it.
 
-    `budget` and `preset` are what was asked for.
+    `budget` and `preset` are what was asked for, of the candidates in `land`.
     """
 
     recommended: Candidate
     alternatives: tuple[Candidate, ...]
     reasons: tuple[str, ...]
     changes: tuple[str, ...]
+    land: Landscape
     budget: Budget
     preset: Preset
 
@@ -50,18 +52,20 @@ def pick(candidates: Sequence[Candidate], budget: Budget, *, preset: Preset = "a
             f"the candidates cannot be compared: they are judged by {' and '.join(kinds)}",
             hint="name the run or the data to choose among: --run, --data",
         )
-    fitting = [one for one in candidates if budget.admits(one)]
-    if not fitting:
+    land = Landscape.of(candidates, budget)
+    front = land.front()
+    if not front:
         raise NoCandidate(*_nearest_miss(candidates, budget))
-    chosen = chosen_by(preset, fitting)
-    front = Frontier.of(fitting)
-    others = [one for one in front.members if one is not chosen]
+    # What a preset chooses is never dominated.
+    chosen = chosen_by(preset, front)
+    others = [one for one in front if one is not chosen]
     others.sort(key=lambda one: abs(one.latency_ms - chosen.latency_ms))
     return Pick(
         recommended=chosen,
         alternatives=tuple(sorted(others[:ALTERNATIVES], key=lambda one: one.latency_ms)),
-        reasons=tuple(reasons(chosen, candidates, budget, preset)),
-        changes=tuple(changes(chosen, candidates, budget, preset)),
+        reasons=tuple(reasons(chosen, land, budget, preset)),
+        changes=tuple(changes(chosen, land, preset)),
+        land=land,
         budget=budget,
         preset=preset,
     )

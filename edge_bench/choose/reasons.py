@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator
 
 from edge_bench.choose.chances import chance, told_chance
+from edge_bench.choose.landscape import Landscape
 from edge_bench.choose.percentiles import P90
 from edge_bench.choose.presets import Preset
 from edge_bench.choose.trade_offs import (
@@ -16,7 +18,6 @@ from edge_bench.choose.trade_offs import (
     looser,
     other_presets,
     tighter,
-    with_room,
 )
 from edge_bench.records import Budget, Candidate, quality
 
@@ -43,11 +44,8 @@ def told_exchange(step: Exchange) -> str:
     return f"{sign}{gap} costs {step.extra_ms:.3g} ms"
 
 
-def reasons(
-    chosen: Candidate, candidates: Sequence[Candidate], budget: Budget, preset: Preset
-) -> Iterator[str]:
-    """Yield why `chosen` was chosen among `candidates`, and what is to be known of it."""
-    fitting = sum(map(budget.admits, candidates))
+def reasons(chosen: Candidate, land: Landscape, budget: Budget, preset: Preset) -> Iterator[str]:
+    """Yield why `chosen` was chosen among the candidates of `land`, and what is to be known of it."""
     name, near = quality.metric_word(chosen.metric.name), quality.margin_text(chosen.metric.name)
     aims = {
         "accuracy": f"it has the best {name} on the selection split",
@@ -57,7 +55,7 @@ def reasons(
     percentile = f" {P90}" if chosen.latency_is == P90 else ""
     limit = f" of at most {budget.max_latency_ms:.4g} ms" if budget.max_latency_ms is not None else ""
     yield (
-        f"Of {fitting} candidates within the{percentile} budget{limit} {aims[preset]}: "
+        f"Of {land.fitting} candidates within the{percentile} budget{limit} {aims[preset]}: "
         f"{told_quality(chosen)}."
     )
     if chosen.test_metric:
@@ -68,32 +66,30 @@ def reasons(
     yield from _latency(chosen)
     yield from _room(chosen, budget)
     yield from _kept_to(chosen, budget)
-    yield from _dominated(chosen, candidates)
-    yield from _neighbours(chosen, candidates, budget)
+    yield from _dominated(chosen, land)
+    yield from _neighbours(chosen, land)
 
 
-def changes(
-    chosen: Candidate, candidates: Sequence[Candidate], budget: Budget, preset: Preset
-) -> Iterator[str]:
+def changes(chosen: Candidate, land: Landscape, preset: Preset) -> Iterator[str]:
     """Yield what would change the answer: other budgets, other presets, measurements."""
-    down = tighter(candidates, budget, preset)
+    down = tighter(land, preset)
     if down.then is None:
         yield f"Below {down.limit_ms:.4g} ms nothing fits."
     else:
         yield f"Below {down.limit_ms:.4g} ms it is {_against(down, chosen)}."
-    if budget.max_latency_ms is not None:
-        up = looser(candidates, budget, preset)
+    if land.limit_ms < math.inf:
+        up = looser(land, preset)
         if up is None:
             yield "No larger latency budget changes it."
         else:
             yield f"From {up.limit_ms:.4g} ms on it is {_against(up, chosen)}."
-    others = other_presets(candidates, budget, preset)
+    others = other_presets(land, preset)
     if others:
         told = (f"{name} chooses {one.name} ({told_quality(one)})" for name, one in others.items())
         yield f"Of the other presets {', and '.join(told)}."
     else:
         yield "Every other preset chooses the same."
-    yield from _measurements(chosen, candidates, budget, preset)
+    yield from _measurements(chosen, land, preset)
 
 
 def _against(switch: Switch, chosen: Candidate) -> str:
@@ -105,10 +101,8 @@ def _against(switch: Switch, chosen: Candidate) -> str:
     return f"{then.name}, {quality.gap_text(then.metric, chosen.metric)} {'better' if gap > 0 else 'worse'}"
 
 
-def _measurements(
-    chosen: Candidate, candidates: Sequence[Candidate], budget: Budget, preset: Preset
-) -> Iterator[str]:
-    for flip in flips(candidates, budget, preset)[:FLIPS_TOLD]:
+def _measurements(chosen: Candidate, land: Landscape, preset: Preset) -> Iterator[str]:
+    for flip in flips(land, preset)[:FLIPS_TOLD]:
         one, then = flip.candidate, flip.then
         again = "" if one.source == "predicted" else " again"
         span = f"{one.latency_low_ms:.4g} to {one.latency_high_ms:.4g} ms"
@@ -184,8 +178,8 @@ def _kept_to(chosen: Candidate, budget: Budget) -> Iterator[str]:
         yield f"It meets the budget with a probability of {told_chance(probability)}."
 
 
-def _dominated(chosen: Candidate, candidates: Sequence[Candidate]) -> Iterator[str]:
-    found = dominance(chosen, candidates)
+def _dominated(chosen: Candidate, land: Landscape) -> Iterator[str]:
+    found = dominance(chosen, land)
     other = found.nearest
     if other is None:
         return
@@ -200,9 +194,9 @@ def _dominated(chosen: Candidate, candidates: Sequence[Candidate]) -> Iterator[s
     )
 
 
-def _neighbours(chosen: Candidate, candidates: Sequence[Candidate], budget: Budget) -> Iterator[str]:
+def _neighbours(chosen: Candidate, land: Landscape) -> Iterator[str]:
     """Say what the next faster and the next better one on the front would cost and give."""
-    steps = exchanges(with_room(candidates, budget))
+    steps = exchanges(land)
     for step in steps:
         if step.better is chosen:
             yield (

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import bisect
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from edge_bench.choose.landscape import Landscape
 from edge_bench.choose.presets import PRESETS, Preset, chosen_by
-from edge_bench.records import Budget, Candidate, Frontier
+from edge_bench.records import Candidate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,48 +53,39 @@ class Flip:
     then: Candidate | None
 
 
-def dominance(chosen: Candidate, everything: Sequence[Candidate]) -> Dominance:
-    """Return what `chosen`, one of `everything`, dominates.
+def dominance(chosen: Candidate, land: Landscape) -> Dominance:
+    """Return which of all candidates `chosen`, one of them, dominates.
 
     Near is what lies near on the chart: latencies on a logarithmic scale and qualities count alike, each
     as a share of what the candidates span.
     """
-    beaten = [one for one in everything if chosen.dominates(one)]
-    logs = [math.log(max(one.latency_ms, 1e-12)) for one in everything]
-    qualities = [one.quality for one in everything]
-    wide, tall = (max(values) - min(values) or 1.0 for values in (logs, qualities))
-
-    def distance(one: Candidate) -> float:
-        ratio = max(one.latency_ms, 1e-12) / max(chosen.latency_ms, 1e-12)
-        return math.hypot(math.log(ratio) / wide, (chosen.quality - one.quality) / tall)
-
-    return Dominance(
-        count=len(beaten), others=len(everything) - 1, nearest=min(beaten, key=distance, default=None)
-    )
+    slower = land.latencies_ms - chosen.latency_ms
+    worse = chosen.quality - land.qualities
+    (beaten,) = np.nonzero((slower >= 0) & (worse >= 0) & ((slower > 0) | (worse > 0)))
+    nearest = None
+    if len(beaten):
+        logs = np.log(np.maximum(land.latencies_ms, 1e-12))
+        wide, tall = (float(np.ptp(values)) or 1.0 for values in (logs, land.qualities))
+        right = (logs[beaten] - math.log(max(chosen.latency_ms, 1e-12))) / wide
+        nearest = land.candidates[beaten[np.hypot(right, worse[beaten] / tall).argmin()]]
+    return Dominance(count=len(beaten), others=len(land.candidates) - 1, nearest=nearest)
 
 
-def with_room(candidates: Sequence[Candidate], budget: Budget) -> list[Candidate]:
-    """Return the candidates that keep to every limit but that of the latency."""
-    other = replace(budget, max_latency_ms=None)
-    return [one for one in candidates if other.admits(one)]
-
-
-def exchanges(candidates: Sequence[Candidate]) -> tuple[Exchange, ...]:
-    """Return what each step costs along the front of `candidates`, fastest first."""
-    members = Frontier.of(candidates).members
+def exchanges(land: Landscape) -> tuple[Exchange, ...]:
+    """Return what each step costs along the front, fastest first, beyond the budget for latency too."""
+    members = land.at(land.first)
     return tuple(
         Exchange(faster=one, better=other) for one, other in zip(members, members[1:], strict=False)
     )
 
 
-def tighter(candidates: Sequence[Candidate], budget: Budget, preset: Preset) -> Switch:
+def tighter(land: Landscape, preset: Preset) -> Switch:
     """Return the latency below which the answer is another one, and which.
 
-    Something among `candidates` has to fit the budget, as in all that follows.
+    Something has to fit the budget, as in all that follows.
     """
-    members = Frontier.of(one for one in candidates if budget.admits(one)).members
+    members = land.front()
     chosen = chosen_by(preset, members)
-    # Those of a front that are at most so slow are the front of all that are.
     for place in range(len(members) - 1, 0, -1):
         then = chosen_by(preset, members[:place])
         if then is not chosen:
@@ -100,46 +93,38 @@ def tighter(candidates: Sequence[Candidate], budget: Budget, preset: Preset) -> 
     return Switch(limit_ms=members[0].latency_ms, then=None)
 
 
-def looser(candidates: Sequence[Candidate], budget: Budget, preset: Preset) -> Switch | None:
+def looser(land: Landscape, preset: Preset) -> Switch | None:
     """Return the least latency that has to be allowed for another answer; None where none is enough."""
-    if budget.max_latency_ms is None:
-        return None
-    members = Frontier.of(with_room(candidates, budget)).members
-    fitting = bisect.bisect_right(members, budget.max_latency_ms, key=lambda one: one.latency_ms)
-    chosen = chosen_by(preset, members[:fitting])
-    for place in range(fitting, len(members)):
+    members = land.at(land.first)
+    chosen = chosen_by(preset, members[: land.reached])
+    for place in range(land.reached, len(members)):
         then = chosen_by(preset, members[: place + 1])
         if then is not chosen:
             return Switch(limit_ms=members[place].latency_ms, then=then)
     return None
 
 
-def other_presets(
-    candidates: Sequence[Candidate], budget: Budget, preset: Preset
-) -> dict[Preset, Candidate]:
+def other_presets(land: Landscape, preset: Preset) -> dict[Preset, Candidate]:
     """Return what each other preset chooses, where that is another one."""
-    fitting = [one for one in candidates if budget.admits(one)]
-    chosen = chosen_by(preset, fitting)
-    answers = {name: chosen_by(name, fitting) for name in PRESETS if name != preset}
+    members = land.front()
+    chosen = chosen_by(preset, members)
+    answers = {name: chosen_by(name, members) for name in PRESETS if name != preset}
     return {name: one for name, one in answers.items() if one is not chosen}
 
 
-def flips(candidates: Sequence[Candidate], budget: Budget, preset: Preset) -> list[Flip]:
+def flips(land: Landscape, preset: Preset) -> list[Flip]:
     """Return what measuring one candidate could change: first of the chosen one, then the nearest to it.
 
     Each candidate is moved to an end of its interval while all others stay where they are.
     """
-    room = with_room(candidates, budget)
-    front = Frontier.of(one for one in room if budget.admits(one))
-    chosen = chosen_by(preset, front.members)
-    # Without one of the front, those that only it dominated are next.
-    base = [*front.members, *Frontier.of(front.dominated).members]
-    limit = math.inf if budget.max_latency_ms is None else budget.max_latency_ms
+    members = land.front()
+    chosen = chosen_by(preset, members)
+    base = [*members, *land.next_to_front()]
     found = []
-    for one, at_ms in _moves(room, front.members, limit):
+    for one, at_ms in _moves(land, members):
         moved = replace(one, latency_ms=at_ms)
         rest = [other for other in base if other is not one]
-        fitting = [*rest, moved] if at_ms <= limit else rest
+        fitting = [*rest, moved] if at_ms <= land.limit_ms else rest
         then = chosen_by(preset, fitting) if fitting else None
         then = one if then is moved else then
         if then is not chosen:
@@ -152,18 +137,18 @@ def flips(candidates: Sequence[Candidate], budget: Budget, preset: Preset) -> li
     return sorted(found, key=apart)
 
 
-def _moves(
-    room: Sequence[Candidate], members: Sequence[Candidate], limit: float
-) -> Iterator[tuple[Candidate, float]]:
+def _moves(land: Landscape, members: Sequence[Candidate]) -> Iterator[tuple[Candidate, float]]:
     """Yield candidates with those ends of their intervals at which they may change what is chosen."""
-    latencies = [one.latency_ms for one in members]
-    own = set(map(id, members))
-    for one in room:
-        low, high = one.latency_low_ms, one.latency_high_ms
-        if id(one) in own:
-            yield from ((one, at_ms) for at_ms in (low, high) if at_ms != one.latency_ms)
-        elif low < one.latency_ms and low <= limit:
-            # The best of those that are as fast; a better one would still dominate it.
-            place = bisect.bisect_right(latencies, low)
-            if not place or members[place - 1].quality < one.quality:
-                yield one, low
+    for one in members:
+        for at_ms in (one.latency_low_ms, one.latency_high_ms):
+            if at_ms != one.latency_ms:
+                yield one, at_ms
+    # Of the others those that would be on the front at their lower end.
+    others = np.setdiff1d(land.room, land.first[: land.reached])
+    lows = land.lows_ms[others]
+    others = others[(lows < land.latencies_ms[others]) & (lows <= land.limit_ms)]
+    faster = np.searchsorted([one.latency_ms for one in members], land.lows_ms[others], side="right")
+    best = np.array([-math.inf, *(one.quality for one in members)])[faster]
+    for place in others[land.qualities[others] > best]:
+        one = land.candidates[place]
+        yield one, one.latency_low_ms

@@ -138,3 +138,11 @@ class Registry:
                 )
                 .values(last_seen=now)
             )
+
+
+def registered(store: ResultStore) -> list[Device]:
+    """Return the devices in a store's database, sorted by name; looking makes no table."""
+    with store.transaction() as connection:
+        if not sa.inspect(connection).has_table(_DEVICES.name):
+            return []
+    return Registry(store).all()

@@ -34,6 +34,8 @@ Floats = npt.NDArray[np.float32]
 Tokens = npt.NDArray[np.int64]
 Specs = tuple[TensorSpec, ...]
 
+# How the temporary folders begin in which children work.
+FOLDER = "edge-bench-"
 MAX_FILE_BYTES = 4 << 30
 # Threads and processes that a child may add to those this user has; runtimes start one a core.
 MAX_PROCESSES = 512
@@ -285,7 +287,7 @@ def _job_folder(
     name: str, job: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]], timeout_s: float
 ) -> Iterator[tuple[Path, dict[str, int]]]:
     """Lay out a job in a temporary folder; give the folder and the limits that the job states."""
-    with tempfile.TemporaryDirectory(prefix="edge-bench-", ignore_cleanup_errors=True) as named:
+    with tempfile.TemporaryDirectory(prefix=FOLDER, ignore_cleanup_errors=True) as named:
         folder = Path(named)
         for key, array in arrays.items():
             np.save(folder / f"in-{key}.npy", array, allow_pickle=False)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from drawn_digits import share_right
 
 from edge_bench import variants
 from edge_bench.choose.fitting import PREDICTORS
@@ -106,24 +106,6 @@ def test_the_picked_script_classifies_an_image_as_often_right_as_was_told(
     script = next(file for file in job["pick"]["files"] if file.endswith("run_model.py"))
     told = job["pick"]["candidate"]["test_metric"]["value"]
     assert share_right(Path(script), tmp_path) == pytest.approx(told)
-
-
-def share_right(script: Path, folder: Path) -> float:
-    """Draw the test digits as PNG files and return the share that the script names rightly."""
-    from edge_bench.data import open_images
-
-    images = open_images({"kind": "digits"}).load("test")
-    files = []
-    for number, (pixels, label) in enumerate(zip(images.pixels, images.labels, strict=True)):
-        files.append(folder / f"{number}-{label}.png")
-        Image.fromarray(pixels[..., 0]).save(files[-1])
-    ended = subprocess.run(
-        [sys.executable, str(script), *map(str, files)], capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 0, ended.stderr
-    answers = [line.rpartition(": ") for line in ended.stdout.splitlines()]
-    assert len(answers) == len(files)
-    return sum(Path(name).stem.endswith(f"-{answer}") for name, _, answer in answers) / len(files)
 
 
 def test_a_pick_goes_to_the_folder_that_is_named(job: dict[str, dict[str, Any]], edge_bench: Run) -> None:

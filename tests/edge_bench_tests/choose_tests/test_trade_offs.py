@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pools import PRESETS, candidate, pools
 
+from edge_bench.choose.landscape import Landscape
 from edge_bench.choose.pick import pick
 from edge_bench.choose.presets import Preset
 from edge_bench.choose.trade_offs import dominance, exchanges, flips, looser, other_presets, tighter
@@ -34,7 +35,7 @@ def test_below_the_told_budget_the_answer_is_the_told_one_and_above_it_stays(
     now = chosen(pool, limit, preset)
     if now is None:
         return
-    switch = tighter(pool, Budget(max_latency_ms=limit), preset)
+    switch = tighter(Landscape.of(pool, Budget(max_latency_ms=limit)), preset)
     assert chosen(pool, switch.limit_ms, preset) is now
     assert chosen(pool, switch.limit_ms - 1e-9, preset) is switch.then is not now
     between = [one.latency_ms for one in pool if one.latency_ms >= switch.limit_ms]
@@ -48,7 +49,7 @@ def test_from_the_told_budget_on_the_answer_is_the_told_one_and_before_it_stays(
     now = chosen(pool, limit, preset)
     if now is None:
         return
-    switch = looser(pool, Budget(max_latency_ms=limit), preset)
+    switch = looser(Landscape.of(pool, Budget(max_latency_ms=limit)), preset)
     if switch is None:
         assert limit is None or all(
             chosen(pool, one.latency_ms, preset) is now for one in pool if one.latency_ms > limit
@@ -67,7 +68,7 @@ def test_other_presets_are_told_where_they_choose_another(
     now = chosen(pool, limit, preset)
     if now is None:
         return
-    told = other_presets(pool, Budget(max_latency_ms=limit), preset)
+    told = other_presets(Landscape.of(pool, Budget(max_latency_ms=limit)), preset)
     answers = {name: chosen(pool, limit, name) for name in PRESETS}
     assert told == {name: one for name, one in answers.items() if one is not now}
 
@@ -81,7 +82,7 @@ def test_a_measurement_is_told_exactly_where_it_can_change_the_answer(
         return
     told = {
         (flip.candidate.name, flip.at_ms): flip.then.name if flip.then else None
-        for flip in flips(pool, Budget(max_latency_ms=limit), preset)
+        for flip in flips(Landscape.of(pool, Budget(max_latency_ms=limit)), preset)
     }
     expected = {}
     for place, one in enumerate(pool):
@@ -105,7 +106,7 @@ def test_what_is_dominated_is_counted_and_the_nearest_is_one_of_it(
     pool: list[Candidate], place: int
 ) -> None:
     one = pool[place % len(pool)]
-    found = dominance(one, pool)
+    found = dominance(one, Landscape.of(pool, Budget()))
     beaten = [other for other in pool if one.dominates(other)]
     assert (found.count, found.others) == (len(beaten), len(pool) - 1)
     if found.nearest is None:
@@ -121,9 +122,19 @@ def test_what_is_dominated_is_counted_and_the_nearest_is_one_of_it(
     )
 
 
+@given(pools, LIMITS)
+def test_a_landscape_has_the_fronts_that_records_have(pool: list[Candidate], limit: float | None) -> None:
+    budget = Budget(max_latency_ms=limit)
+    land = Landscape.of(pool, budget)
+    expected = Frontier.of(one for one in pool if budget.admits(one))
+    assert list(map(id, land.front())) == list(map(id, expected.members))
+    assert list(map(id, land.next_to_front())) == list(map(id, Frontier.of(expected.dominated).members))
+    assert land.fitting == len(expected.members) + len(expected.dominated)
+
+
 @given(pools)
 def test_every_step_along_the_front_costs_time_and_gives_quality(pool: list[Candidate]) -> None:
-    steps = exchanges(pool)
+    steps = exchanges(Landscape.of(pool, Budget()))
     members = Frontier.of(pool).members
     assert [step.faster for step in steps] == list(members[:-1])
     assert [step.better for step in steps] == list(members[1:])

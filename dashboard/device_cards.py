@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -10,13 +10,15 @@ import streamlit as st
 import device_profiles
 from dashboard.benchmark_frames import value_text
 from dashboard.controls import device_control
+from dashboard.reading import published
 from dashboard.stored import Stored, escaped
-from device_profiles import DeviceProfile
+from device_profiles import DeviceProfile, predicted_devices
+from edge_bench.choose.shipped import UNTOLD
 from edge_bench.records import BenchmarkResult, FittedPredictor
 
 # More of them are a list to choose from, with the card of the chosen one below.
 CARDS = 6
-LINK = "device"
+LINK, CHOSEN, OTHER = "device", "device-card", "device-other"
 # The facts that tell one device from another, in the order in which they are read.
 _TOLD = ("soc", "cpu", "accelerator", "cores", "ram_mb", "memory_mb")
 # A selected card stands out by its edge too, not by its colour alone.
@@ -54,9 +56,7 @@ def card(
         told.append(f"{len(here):,} file{'s' if len(here) > 1 else ''} measured")
     errors = _errors(one for one in predictors if one.device == device)
     if errors:
-        told.append(
-            "predicted by " + ", ".join(f"{runtime} (±{share:.1%})" for runtime, share in errors.items())
-        )
+        told.append(f"predicted by {', '.join(errors)}")
     if theirs:
         told.append(f"{len(theirs):,} imported")
     return Card(answers=" · ".join(told) or "nothing known yet", facts=_facts(own, profile))
@@ -65,16 +65,22 @@ def card(
 def device_cards(records: Stored, own: Sequence[str]) -> str:
     """Let a device be chosen by its card: of all that the store knows, and of one's own.
 
-    The one measured on most stands first.
+    The one measured on most stands first. One that only others measured is offered beside the cards, and
+    has one while it is chosen.
     """
-    cards = {one: _card_of(records, one) for one in dict.fromkeys((*records.devices, *own))}
-    if len(cards) > CARDS:
-        chosen = device_control(records, also=own)
-        st.caption(_caption(cards[chosen]))
+    asked = st.query_params.get(LINK)
+    known = dict.fromkeys((*records.devices, *own))
+    others = [one for one in predicted_devices() if one not in known]
+    shown = [*known, *(one for one in others if one == asked)]
+    cards = {one: _card_of(records, one) for one in shown}
+    if len(known) > CARDS:
+        chosen = device_control(records, also=[*own, *others])
+        st.caption(_caption(_card_of(records, chosen)))
         return chosen
-    names, asked = list(cards), st.query_params.get(LINK)
+    names = list(cards)
     st.html(STYLE)
-    with st.container(key="device-cards"):
+    on_cards, on_others = st.columns([6, 1])
+    with on_cards.container(key="device-cards"):
         chosen = st.radio(
             "Device",
             names,
@@ -82,7 +88,16 @@ def device_cards(records: Stored, own: Sequence[str]) -> str:
             captions=[_caption(one) for one in cards.values()],
             format_func=escaped,
             horizontal=True,
-            key="device-card",
+            key=CHOSEN,
+        )
+    with on_others.popover("Others", help="devices that you do not have"):
+        st.selectbox(
+            "Predicted from what others published",
+            others,
+            index=None,
+            key=OTHER,
+            on_change=_take_other,
+            placeholder="phones, boards, CPUs and GPUs",
         )
     # A link that is bound to the widget would hold names as they are escaped.
     if chosen != (asked or names[0]):
@@ -90,18 +105,34 @@ def device_cards(records: Stored, own: Sequence[str]) -> str:
     return chosen
 
 
+def _take_other() -> None:
+    """Choose a device that has no card yet."""
+    chosen = st.session_state[OTHER]
+    if chosen:
+        st.query_params[LINK] = st.session_state[CHOSEN] = chosen
+        st.session_state[OTHER] = None
+
+
 def _card_of(records: Stored, device: str) -> Card:
     profile = device_profiles.load(device) if device in device_profiles.names() else None
-    return card(device, records.results, records.predictors, profile)
+    return card(device, records.results, [*published(device), *records.predictors], profile)
 
 
 def _caption(one: Card) -> str:
     return "  \n".join(escaped(line) for line in (one.answers, one.facts) if line)
 
 
-def _errors(predictors: Iterable[FittedPredictor]) -> Mapping[str, float]:
-    """Return the mean error on what was held out, of each runtime's newest predictor of single images."""
-    return {one.runtime: one.held_out.mape for one in predictors if one.batch == 1 and one.unit != "step"}
+def _errors(predictors: Iterable[FittedPredictor]) -> list[str]:
+    """Return each runtime with the mean error of its newest predictor of single images on what it had not
+    seen.
+    """
+    newest = {one.runtime: one for one in predictors if one.batch == 1 and one.unit != "step"}
+    told = []
+    for runtime, one in newest.items():
+        named = "a runtime not told" if runtime == UNTOLD else runtime
+        on = " on blocks" if one.held_out_unit == "block" else ""
+        told.append(f"{named} (±{one.held_out.mape:.1%}{on})")
+    return told
 
 
 def _facts(results: list[BenchmarkResult], profile: DeviceProfile | None) -> str:

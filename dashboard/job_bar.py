@@ -17,6 +17,12 @@ from edge_bench.records import Candidate
 
 # While something runs its progress is looked at every second, else whether another tab began something.
 BUSY_S, IDLE_S = 1.0, 5.0
+# It stays in view below the navigation: who began something may have scrolled far down to do so.
+STYLE = """<style>
+[data-testid=stLayoutWrapper]:has(.st-key-under-way) {
+  position: sticky; top: 3.75rem; z-index: 99; backdrop-filter: blur(1.5rem);
+}
+</style>"""
 # What commands say where nobody watches a progress bar: the name of a loop and how long it is.
 _LOOP = re.compile(r"\w+ \(\d+\)")
 
@@ -92,15 +98,21 @@ def _jobs(root: str) -> Jobs:
 def _followed(jobs: Jobs, version: int, records: Stored, home: Home) -> None:
     if jobs.version != version:
         st.rerun()
-    for job in jobs.all():
-        with st.container(border=True, horizontal=True, vertical_alignment="center"):
-            if job.active:
-                st.markdown(_under_way(job))
-                st.button("Cancel", key=f"cancel-{job.id}", on_click=jobs.cancel, args=(job.id,))
-                continue
-            with st.container():
-                _tell_end(job, records, home)
-            st.button("Dismiss", key=f"dismiss-{job.id}", on_click=jobs.dismiss, args=(job.id,))
+    told = jobs.all()
+    if any(job.active for job in told):
+        st.html(STYLE)
+        with st.container(key="under-way"):
+            for job in told:
+                if job.active:
+                    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+                        st.markdown(_under_way(job))
+                        st.button("Cancel", key=f"cancel-{job.id}", on_click=jobs.cancel, args=(job.id,))
+    for job in told:
+        if not job.active:
+            with st.container(border=True, horizontal=True, vertical_alignment="center"):
+                with st.container():
+                    _tell_end(job, records, home)
+                st.button("Dismiss", key=f"dismiss-{job.id}", on_click=jobs.dismiss, args=(job.id,))
 
 
 def _under_way(job: Job) -> str:

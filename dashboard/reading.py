@@ -18,6 +18,7 @@ import pandas as pd
 from dashboard.frames import candidate_frame, devices
 from dashboard.names import encodable
 from edge_bench.choose.candidates import candidates
+from edge_bench.choose.shipped import shipped
 from edge_bench.errors import EdgeBenchError
 from edge_bench.files import Home
 from edge_bench.records import Artifact, BenchmarkResult, Candidate, FittedPredictor, Subnet
@@ -47,6 +48,12 @@ class Stored:
 def reading_of(url: str) -> Reading:
     """Return the one reading of the store at an address."""
     return Reading(url)
+
+
+@lru_cache(maxsize=64)
+def published(device: str) -> tuple[FittedPredictor, ...]:
+    """Return the predictors of a device that come with edge-bench, as `pick` takes them too."""
+    return tuple(shipped(device))
 
 
 def read_ahead(home: Home) -> None:
@@ -170,7 +177,8 @@ class Reading:
             return known
 
     def _worked_out(self, device: str, stored: Stored, known: _OnDevice | None) -> _OnDevice:
-        fitted = tuple(one for one in stored.predictors if one.device == device)
+        own = (one for one in stored.predictors if one.device == device)
+        fitted = (*published(device), *own)
         if known is None or not _same(fitted, known.predictors):
             found = tuple(
                 candidates(stored.subnets, stored.artifacts, stored.results, fitted, device=device)

@@ -177,7 +177,9 @@ def _recommended(picked: choosing.Pick, frame: pd.DataFrame, button: Callable[..
     on_words, on_chart = st.columns([5, 6], gap="large")
     with on_words:
         st.subheader(escaped(one.name), anchor=False)
-        threads = f"{one.threads} thread{'s' if one.threads > 1 else ''}"
+        threads = (
+            f"{one.threads} thread{'s' if one.threads > 1 else ''}" if one.threads else "threads not told"
+        )
         layers = f", layers {one.layers}" if one.layers else ""
         st.markdown(escaped(f"{kind_of(one.format, one.precision)}, {one.runtime}, {threads}{layers}"))
         on_quality, on_latency, on_chance = st.columns([3, 4, 3])

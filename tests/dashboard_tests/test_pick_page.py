@@ -17,6 +17,7 @@ from streamlit.testing.v1 import AppTest
 from dashboard.device_cards import CARDS, card
 from dashboard.jobs import Job
 from dashboard.measuring import missing_format, target_of, to_measure, to_write
+from dashboard.reading import published
 from dashboard.stored import JOINER, Stored, candidates_of, own_devices, stored
 from device_profiles import load
 from edge_bench.devices.registry import Device, Registry
@@ -68,6 +69,8 @@ def test_a_card_says_what_a_device_can_answer_and_what_it_is(records: list[Recor
     assert told.facts == "A Processor, 2 cores"
     pi = card("raspberry-pi-4", [], [], load("raspberry-pi-4"))
     assert pi.answers == "nothing known yet"
+    shipped = card("raspberry-pi-4", [], published("raspberry-pi-4"), None)
+    assert re.fullmatch(r"predicted by litert \(±\d+\.\d% on blocks\)", shipped.answers)
     assert pi.facts == "Broadcom BCM2711, ARM Cortex-A72, 4 cores"
 
 
@@ -91,6 +94,25 @@ def test_many_devices_are_a_list_with_the_card_of_the_chosen_one(records: list[R
     assert not shown.radio
     assert shown.selectbox(key="device").value == names[2]
     assert "3 files measured" in _plain([shown.caption[0].value])[0]
+
+
+def test_a_device_that_one_does_not_have_is_predicted_by_what_others_published(
+    records: list[Record], put: Put
+) -> None:
+    put(records)
+    shown = pick()
+    assert "raspberry-pi-4" in shown.selectbox(key="device-other").options
+    shown.selectbox(key="device-other").set_value("raspberry-pi-4").run()
+    assert not shown.exception
+    assert shown.radio(key="device-card").value == "raspberry-pi-4"
+    assert set(shown.dataframe[0].value["source"]) == {"predicted"}
+    linked = pick(device="raspberry-pi-4")
+    assert linked.subheader[0].value == shown.subheader[0].value
+    assert not [one for one in linked.button if one.label.startswith("Measure")]
+    told = next(one for one in linked.code if one.value.startswith("edge-bench devices add"))
+    assert "edge-bench bench" in told.value
+    shown.radio(key="device-card").set_value("this-machine").run()
+    assert shown.query_params["device"] in ("this-machine", ["this-machine"])
 
 
 def test_a_device_of_ones_own_of_which_nothing_is_known_says_what_fills_it(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -117,6 +118,25 @@ def test_a_pick_goes_to_the_folder_that_is_named(job: dict[str, dict[str, Any]],
         assert all(file.is_file() and file.parent.name == "elsewhere" for file in files)
         assert sorted(files) == sorted(files[0].parent.iterdir())
         assert json.loads((files[0].parent / "pick.json").read_text())["preset"] == preset
+
+
+def test_a_pick_by_p90_takes_along_the_gate_that_holds_it(
+    job: dict[str, dict[str, Any]], edge_bench: Run, folder: Path
+) -> None:
+    limits = ("--percentile", "p90", "--max-latency-ms", "1000", "--output", "by-p90")
+    ended = edge_bench("pick", *limits, "--json")
+    assert ended.returncode == 0, ended.stderr
+    told = json.loads(ended.stdout)
+    one = told["candidate"]
+    assert (one["latency_is"], one["source"], one["chance"]) == ("p90", "measured", 1.0)
+    assert any("within the p90 budget of at most 1000 ms" in reason for reason in one["reasons"])
+    assert told["changes"]
+    assert told["gate"] == "edge-bench check model." + one["format"] + " --max-p90-ms 1000"
+    words = shlex.split(told["gate"])[1:]
+    words[1] = str(folder / "by-p90" / words[1])
+    held = edge_bench(*words, "--json")
+    assert held.returncode in (0, 4), held.stderr
+    assert json.loads(held.stdout)["checks"][0]["name"] == "latency p90"
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ def candidate_columns(frame: pd.DataFrame) -> dict[str, Column]:
         "sparsity": Column("sparsity", "%.3f", "share of zeros among the weights"),
         "mmacs": Column("MMACs", "%.4g"),
         "family": Column("trained by", help="the techniques of its run"),
+        "encoding": Column("encoding", help="what became of zeros in its file"),
         "layers": Column("layers", help="layers kept, of an encoder before those of a decoder"),
         "length": Column("tokens", "%d", "of the longest text"),
         "generated": Column("generated", "%.4g", "tokens of the text that the latency is of"),

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from dashboard.axes import LATENCY, Axis
 from dashboard.columns import Column
 from dashboard.frames import budget_stops, matching
 from dashboard.stored import Stored, escaped, stored
@@ -40,26 +41,26 @@ def device_control(records: Stored, *, also: Sequence[str] = ()) -> str:
 
 def one_task(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the candidates of one data set and metric; asks which where there are several."""
-    tasks = list(frame["task"].value_counts().index)
+    tasks = [str(task) for task, count in frame["task"].value_counts().items() if count]
     if len(tasks) < 2:
         return frame
     task = st.selectbox("Data and metric", tasks, key="task", bind="query-params")
     return matching(frame, task=[task])
 
 
-def budget_control(frame: pd.DataFrame, *, of: str = "median") -> float | None:
-    """Let a latency be chosen that may be spent, in ms, `of` what is said; None where any will do."""
-    low, high = float(frame["latency_ms"].min()), float(frame["latency_ms"].max())
+def budget_control(frame: pd.DataFrame, *, of: str = "median", axis: Axis = LATENCY) -> float | None:
+    """Let a cost be chosen that may be spent, in the axis' unit; None where any will do.
+
+    `of` says which latency it is.
+    """
+    low, high = float(frame[axis.column].min()), float(frame[axis.column].max())
     options = [*(f"{stop:g}" for stop in budget_stops(low, high)), ANY]
-    chosen = st.select_slider(
-        "Latency budget (of a text, ms)"
-        if frame["generated"].notna().any()
-        else f"Latency budget ({of}, ms)",
-        options,
-        value=ANY,
-        key="budget",
-        bind="query-params",
-    )
+    if axis is LATENCY:
+        of = "of a text" if frame["generated"].notna().any() else of
+        label = f"Latency budget ({of}, ms)"
+    else:
+        label = f"{axis.title.capitalize()} budget ({axis.unit})"
+    chosen = st.select_slider(label, options, value=ANY, key=axis.budget, bind="query-params")
     return None if chosen == ANY else float(chosen)
 
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import pandas as pd
 
-from dashboard.frames import candidate_frame, devices
+from dashboard.frames import candidate_frame, devices, joined
 from dashboard.names import encodable
 from edge_bench.choose.candidates import candidates
 from edge_bench.choose.shipped import shipped
@@ -25,6 +25,8 @@ from edge_bench.records import Artifact, BenchmarkResult, Candidate, FittedPredi
 from edge_bench.store import Record, ResultStore
 
 T = TypeVar("T", Subnet, Artifact, BenchmarkResult, FittedPredictor)
+# As many objects, and the collector of garbage would take seconds over them.
+MANY = 10_000
 KINDS = (Subnet, Artifact, BenchmarkResult, FittedPredictor)
 
 
@@ -118,7 +120,7 @@ class Reading:
 
     def _read(self) -> Stored:
         since = self._stored.revision if self._stored else 0
-        with ResultStore(self.url) as store, _collector_at_rest(since == 0):
+        with ResultStore(self.url) as store, _collector_at_rest(store.revision() - since):
             written = store.written(*KINDS, since=since)
             self._take(written.records, written.revision)
             if written.held != sum(map(len, self._held.values())):
@@ -180,10 +182,11 @@ class Reading:
         own = (one for one in stored.predictors if one.device == device)
         fitted = (*published(device), *own)
         if known is None or not _same(fitted, known.predictors):
-            found = tuple(
-                candidates(stored.subnets, stored.artifacts, stored.results, fitted, device=device)
-            )
-            return _OnDevice(stored.revision, fitted, found, candidate_frame(found))
+            with _collector_at_rest(len(stored.subnets) + len(stored.artifacts)):
+                found = tuple(
+                    candidates(stored.subnets, stored.artifacts, stored.results, fitted, device=device)
+                )
+                return _OnDevice(stored.revision, fitted, found, candidate_frame(found))
         changed = {name for name, revision in self._changed.items() if revision > known.revision}
         if not changed:
             return _OnDevice(stored.revision, fitted, known.candidates, known.frame)
@@ -197,9 +200,7 @@ class Reading:
         kept = [one for one in known.candidates if (one.subnet or one.artifact) not in changed]
         networks = known.frame["subnet"].fillna(known.frame["artifact"])
         old, new = known.frame[~networks.isin(changed)], candidate_frame(anew)
-        joined = pd.concat([one for one in (old, new) if len(one)] or [new])
-        frame = joined.sort_values(["latency_ms", "id"], ignore_index=True)
-        return _OnDevice(stored.revision, fitted, (*kept, *anew), frame)
+        return _OnDevice(stored.revision, fitted, (*kept, *anew), joined([old, new]))
 
 
 def _same(ones: tuple[FittedPredictor, ...], others: tuple[FittedPredictor, ...]) -> bool:
@@ -207,9 +208,9 @@ def _same(ones: tuple[FittedPredictor, ...], others: tuple[FittedPredictor, ...]
 
 
 @contextmanager
-def _collector_at_rest(first: bool) -> Iterator[None]:
-    """Make records without looking for garbage among them all the time: there is none."""
-    if not first:
+def _collector_at_rest(count: int) -> Iterator[None]:
+    """Make about so many objects that stay, without looking for garbage among them, now and later."""
+    if count < MANY:
         yield
         return
     gc.collect()

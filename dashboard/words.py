@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from dashboard.axes import LATENCY, Axis
 from dashboard.benchmark_figures import OPERATORS_SHOWN
 from dashboard.benchmark_frames import Swept
 from dashboard.device_frames import Calibration, thinned
@@ -32,25 +33,21 @@ VERDICTS = {
 }
 
 
-def trade_offs(frame: pd.DataFrame, budget_ms: float | None) -> str:
-    """Tell the candidates of one device and metric: how many, their front, and the best in the budget."""
-    if frame.empty:
+def trade_offs(frame: pd.DataFrame, budget: float | None, *, axis: Axis = LATENCY, chosen: int = 0) -> str:
+    """Tell the candidates of one metric, device by device: how many, their front, the best in the budget.
+
+    `budget` is in the axis' unit; `chosen` says how many are selected.
+    """
+    rows = axis.known(frame)
+    if rows.empty:
         return "No candidate."
-    best = front(frame)
-    first, last = best.iloc[0], best.iloc[-1]
-    upwards = f" to {_candidate(last)}" if len(best) > 1 else ""
-    told = [
-        f"{len(frame):,} candidates, {_by_source(frame)}.",
-        f"{len(best)} on the front, from {_candidate(first)}{upwards}.",
-    ]
-    if budget_ms is not None:
-        fitting = front(frame[frame["latency_ms"] <= budget_ms])
-        told.append(
-            f"The best within the budget of {budget_ms:.4g} ms is {_candidate(fitting.iloc[-1])}."
-            if len(fitting)
-            else f"None fits the budget of {budget_ms:.4g} ms."
-        )
-    return " ".join(told)
+    devices = rows["device"].unique()
+    # One alone is named beside its chart.
+    told = [_candidates(rows, budget, axis)]
+    if len(devices) > 1:
+        of_devices = ((device, rows[rows["device"] == device]) for device in devices)
+        told = [f"{device}: {_candidates(mine, budget, axis)}" for device, mine in of_devices]
+    return " ".join([*told, *([f"{chosen:,} are selected."] if chosen else [])])
 
 
 def heat(cells: pd.DataFrame) -> str:
@@ -171,13 +168,33 @@ def graph(operators: Sequence[FileOperator], kinds: str) -> str:
 _SOURCES = ((ALL, "all stages"), (IMAGE, "the image alone"))
 
 
-def _by_source(frame: pd.DataFrame) -> str:
-    return ", ".join(f"{int((frame['source'] == source).sum()):,} {source}" for source in SOURCES)
+def _candidates(rows: pd.DataFrame, budget: float | None, axis: Axis) -> str:
+    best = front(rows, axis.column)
+    first, last = best.iloc[0], best.iloc[-1]
+    upwards = f" to {_candidate(last, axis)}" if len(best) > 1 else ""
+    told = [
+        f"{len(rows):,} candidates, {_by_source(rows, axis.source) if axis.source else 'counted'}.",
+        f"{len(best)} on the front, from {_candidate(first, axis)}{upwards}.",
+    ]
+    if budget is not None:
+        # The front of what fits is what fits of the front.
+        fitting = best[best[axis.column] <= budget]
+        limit = f"the budget of {budget:.4g} {axis.unit}"
+        told.append(
+            f"The best within {limit} is {_candidate(fitting.iloc[-1], axis)}."
+            if len(fitting)
+            else f"None fits {limit}."
+        )
+    return " ".join(told)
 
 
-def _candidate(row: Any) -> str:
+def _by_source(frame: pd.DataFrame, column: str = "source") -> str:
+    return ", ".join(f"{int((frame[column] == source).sum()):,} {source}" for source in SOURCES)
+
+
+def _candidate(row: Any, axis: Axis) -> str:
     quality = named_quality(row["metric_name"], row["metric"])
-    return f"{row['name']} ({row['kind']}), {quality} at {milliseconds(row['latency_ms'])}"
+    return f"{row['name']} ({row['kind']}), {quality} at {axis.told(float(row[axis.column]))}"
 
 
 def _rung(row: Any, metric: str) -> str:

@@ -13,10 +13,10 @@ from dashboard.benchmark_figures import blocks_figure, distribution_figure, oper
 from dashboard.benchmark_frames import operators, results_frame
 from dashboard.columns import LATENCY_COLUMNS, candidate_columns
 from dashboard.device_figures import calibration_figure, heat_figure, residuals_figure
-from dashboard.figures import trade_off_figure
 from dashboard.frames import candidate_frame, front, identity, matching, milliseconds, named_quality, table
 from dashboard.pick_frames import picks_frame
 from dashboard.report.parts import Chart, Listed, Part, Section, Table
+from dashboard.trade_off_figures import trade_off_figure
 from edge_bench.choose import pick as choosing
 from edge_bench.choose.presets import PRESETS, Preset
 from edge_bench.choose.takeaway import result_behind
@@ -103,7 +103,7 @@ def _choice(
         partial(
             trade_off_figure,
             frame,
-            budget_ms=limit_ms,
+            budget=limit_ms,
             chosen=chosen,
             height=TRADE_OFFS_HEIGHT,
             selectable=False,

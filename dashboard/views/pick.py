@@ -14,7 +14,6 @@ from dashboard.charts import shown
 from dashboard.columns import candidate_columns
 from dashboard.controls import budget_control, column_config, is_dark, one_task, records_or_advice
 from dashboard.device_cards import device_cards
-from dashboard.figures import trade_off_figure
 from dashboard.frames import (
     identity,
     kind_of,
@@ -26,6 +25,7 @@ from dashboard.measuring import to_measure
 from dashboard.pick_frames import picks_frame
 from dashboard.stored import Stored, candidates_of, escaped, frame_of, own_devices
 from dashboard.taking import take_away
+from dashboard.trade_off_figures import trade_off_figure
 from dashboard.views import View
 from edge_bench.choose import pick as choosing
 from edge_bench.choose.chances import chance, told_chance
@@ -252,7 +252,7 @@ def _quality(place: DeltaGenerator, metric: Metric) -> None:
 def _chart(frame: pd.DataFrame, budget: Budget, *, chosen: Sequence[str]) -> None:
     figure = trade_off_figure(
         frame,
-        budget_ms=budget.max_latency_ms,
+        budget=budget.max_latency_ms,
         chosen=chosen,
         dark=is_dark(),
         height=CHART_HEIGHT,

@@ -1,34 +1,32 @@
-"""Trade-offs: quality over latency, the front, a budget, and the table behind the chart."""
+"""Trade-offs: quality over a cost, the front of each device, a budget, and the table behind the chart."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
 import pandas as pd
 import streamlit as st
 
 from dashboard import words
+from dashboard.axes import AXES, LATENCY, Axis, axes_of
 from dashboard.charts import shown
 from dashboard.columns import candidate_columns
-from dashboard.controls import (
-    budget_control,
-    column_config,
-    device_control,
-    is_dark,
-    one_task,
-    records_or_advice,
-)
-from dashboard.figures import DENSE, trade_off_figure
-from dashboard.frames import front, in_boxes, matching, milliseconds, named_quality, table, to_csv
+from dashboard.controls import budget_control, column_config, is_dark, one_task, records_or_advice
+from dashboard.figures import PAINTS
+from dashboard.frames import front, fronts, joined, matching, named_quality, table, to_csv
+from dashboard.selection import Selection, keep_link, select, selection
 from dashboard.stored import Stored, escaped, frame_of
+from dashboard.trade_off_chart import BESIDE, OVERLAID
+from dashboard.trade_off_figures import trade_off_figure
 from dashboard.views import View
 from edge_bench.files import Home
 
 CHART = "chart"
-SELECTED = "selected"
 ROWS_SHOWN = 1_000
-LINKED = 40
+# How the columns are called that a filter may narrow.
+FILTERS = {"runtime": "Runtime", "precision": "Precision", "family": "Trained by", "encoding": "Encoding"}
+# In place of a row of buttons.
+MANY = 8
 
 
 class TradeOffs(View):
@@ -45,101 +43,176 @@ class TradeOffs(View):
 
 @st.fragment
 def _explore(records: Stored) -> None:
-    on_device, on_runtime, on_precision, on_family, on_budget = st.columns([2, 2, 2, 2, 3], gap="medium")
-    with on_device:
-        device = device_control(records)
-        everything = one_task(frame_of(records, device))
-    if everything.empty:
-        st.info("Nothing is measured on this device and no predictor covers what is stored.")
+    on_devices, on_axis, on_budget = st.columns(3, gap="medium")
+    with on_devices:
+        devices = _devices(records)
+        layout = _layout() if len(devices) > 1 else OVERLAID
+    if not devices:
+        st.info("Choose a device, or several to compare.")
         return
-    with on_runtime:
-        runtimes = _filter("Runtime", everything["runtime"], "runtime")
-    with on_precision:
-        precisions = _filter("Precision", everything["precision"], "precision")
-    with on_family:
-        families = _filter("Trained by", everything["family"], "family")
+    everything = one_task(joined([frame_of(records, device) for device in devices]))
+    if everything.empty:
+        named = "these devices" if len(devices) > 1 else "this device"
+        st.info(f"Nothing is measured on {named} and no predictor covers what is stored.")
+        return
+    with on_axis:
+        axis = _axis(everything)
+    known = axis.known(everything)
     with on_budget:
-        budget = budget_control(everything)
-    frame = matching(everything, runtime=runtimes, precision=precisions, family=families)
+        budget = budget_control(known, axis=axis)
+    frame = _filtered(known)
     if frame.empty:
         st.info("No candidate fits these filters together. Take one back.")
         return
-    _summary(frame, budget, device)
-    chosen = _chosen(frame)
-    figure = trade_off_figure(frame, budget_ms=budget, chosen=chosen["id"].tolist(), dark=is_dark())
+    _summary(frame, devices, budget, axis)
+    if len(known) < len(everything):
+        st.caption(f"{len(everything) - len(known):,} are left out: their {axis.title} is not known.")
+    chosen = selection()
+    keep_link(chosen)
+    rows = chosen.of(frame, axis)
+    figure = trade_off_figure(
+        frame,
+        axis=axis,
+        budget=budget,
+        chosen=rows["id"].tolist(),
+        layout=layout,
+        devices=devices,
+        among=records.devices,
+        families=everything["family"].unique().tolist(),
+        dark=is_dark(),
+    )
+    there = set(frame["device"].unique())
+    panels = [device for device in devices if device in there] if layout == BESIDE else []
     shown(
         figure,
-        words.trade_offs(frame, budget),
+        words.trade_offs(frame, budget, axis=axis, chosen=len(rows)),
         key=_chart_key(),
-        on_select="rerun",
+        on_select=partial(_selected, axis, panels),
         selection_mode=("points", "box", "lasso"),
         config={"displaylogo": False, "modeBarButtonsToRemove": ["autoScale2d", "zoomIn2d", "zoomOut2d"]},
     )
-    _table(frame, chosen, budget)
+    _table(frame, rows, budget, axis)
 
 
-def _filter(label: str, column: pd.Series[str], key: str) -> list[str]:
+def _devices(records: Stored) -> list[str]:
+    """Let devices be chosen; the one measured on most is there to begin with."""
+    chosen = st.multiselect(
+        "Devices",
+        records.devices,
+        default=records.devices[:1],
+        max_selections=len(PAINTS),
+        placeholder="choose a device",
+        key="device",
+        bind="query-params",
+    )
+    return [device for device in records.devices if device in chosen]
+
+
+def _layout() -> str:
+    chosen = st.segmented_control(
+        "Several devices",
+        (OVERLAID, BESIDE),
+        default=OVERLAID,
+        required=True,
+        label_visibility="collapsed",
+        key="layout",
+        bind="query-params",
+    )
+    return chosen or OVERLAID
+
+
+def _axis(frame: pd.DataFrame) -> Axis:
+    """Let the cost be chosen, among those that are known of some candidate."""
+    names = axes_of(frame)
+    if len(names) < 2:
+        return AXES[names[0]] if names else LATENCY
+    chosen = st.segmented_control(
+        "Quality over",
+        names,
+        default=names[0],
+        required=True,
+        key="x",
+        bind="query-params",
+    )
+    return AXES[chosen or names[0]]
+
+
+def _filtered(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return what the filters leave; one is there where it would leave something out."""
+    with st.container(horizontal=True, gap="medium"):
+        wanted = {
+            column: _filter(label, sorted(frame[column].unique()), column)
+            for column, label in FILTERS.items()
+            if frame[column].nunique() > 1
+        }
+    return matching(frame, **wanted)
+
+
+def _filter(label: str, options: list[str], key: str) -> list[str]:
+    if len(options) > MANY:
+        return st.multiselect(label, options, placeholder="any", key=key, bind="query-params", width=320)
     # Labels of pills are Markdown, and these come from the store.
-    options = sorted(column.unique())
     return st.pills(
-        label, options, selection_mode="multi", format_func=escaped, key=key, bind="query-params"
+        label,
+        options,
+        selection_mode="multi",
+        format_func=escaped,
+        key=key,
+        bind="query-params",
+        width="content",
     )
 
 
-def _summary(frame: pd.DataFrame, budget: float | None, device: str) -> None:
-    fitting = frame if budget is None else frame[frame["latency_ms"] <= budget]
+def _summary(frame: pd.DataFrame, devices: list[str], budget: float | None, axis: Axis) -> None:
+    """Say what there is and the best of it, device by device."""
+    of_devices = list(frame.groupby("device", sort=True))
+    if len(of_devices) < 2:
+        st.markdown(_told(frame, budget, axis))
+        return
+    st.markdown(
+        "\n".join(f"- {escaped(str(one))}: {_told(rows, budget, axis)}" for one, rows in of_devices)
+    )
+
+
+def _told(frame: pd.DataFrame, budget: float | None, axis: Axis) -> str:
     measured = int((frame["source"] == "measured").sum())
     counted = f"{len(frame):,} candidates, {measured:,} measured"
+    best = front(frame, axis.column)
+    # The front of what fits is what fits of the front.
+    fitting = best if budget is None else best[best[axis.column] <= budget]
     if fitting.empty:
-        fastest = milliseconds(float(frame["latency_ms"].min()))
-        st.markdown(f"{counted}. **None fits the budget**; the fastest needs {fastest}.")
-        return
-    best = front(fitting).iloc[-1]
-    quality = named_quality(best["metric_name"], best["metric"])
-    within = "" if budget is None else f", {len(fitting):,} within {budget:.4g} ms"
-    st.markdown(
-        f"{counted}{within}. Best{' of these' if within else ''}: **{escaped(best['name'])}**, "
-        f"{escaped(best['kind'])}, {escaped(quality)} at {milliseconds(best['latency_ms'])} "
-        f"({best['source']})."
+        least, does = (
+            axis.told(float(best[axis.column].iloc[0])),
+            "fastest" if axis is LATENCY else "smallest",
+        )
+        return f"{counted}. **None fits the budget**; the {does} needs {least}."
+    chosen = fitting.iloc[-1]
+    quality = named_quality(chosen["metric_name"], chosen["metric"])
+    within = ""
+    if budget is not None:
+        within = f", {int((frame[axis.column] <= budget).sum()):,} within {budget:.4g} {axis.unit}"
+    whence = f" ({chosen[axis.source]})" if axis.source else ""
+    return (
+        f"{counted}{within}. Best{' of these' if within else ''}: **{escaped(chosen['name'])}**, "
+        f"{escaped(chosen['kind'])}, {escaped(quality)} at {axis.told(chosen[axis.column])}{whence}."
     )
 
 
-def _chosen(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows selected on the chart, else those the link names; keep the link in step."""
-    event: Mapping[str, Any] = st.session_state.get(_chart_key()) or {}
-    selection = event.get("selection", {})
-    if len(frame) > DENSE and selection.get("box"):
-        chosen = in_boxes(frame, [(tuple(box["x"]), tuple(box["y"])) for box in selection["box"]])
-    else:
-        ids = [point["customdata"] for point in selection.get("points", ()) if "customdata" in point]
-        flat = [one[0] if isinstance(one, (list, tuple)) else one for one in ids]
-        chosen = frame[frame["id"].isin(flat)]
-    linked = st.query_params.get(SELECTED, "")
-    if len(chosen):
-        link = ",".join(chosen["id"][:LINKED]) if len(chosen) <= LINKED else ""
-        _keep_link(link)
-        return chosen
-    return frame[frame["id"].isin(linked.split(","))]
-
-
-def _keep_link(link: str) -> None:
-    if link:
-        st.query_params[SELECTED] = link
-    else:
-        st.query_params.pop(SELECTED, None)
+def _selected(axis: Axis, beside: list[str]) -> None:
+    select(Selection.of_event(st.session_state.get(_chart_key()) or {}, axis, beside))
 
 
 def _clear() -> None:
     # The chart holds its own selection; a new key makes it a new chart.
     st.session_state["chart_number"] = st.session_state.get("chart_number", 0) + 1
-    st.query_params.pop(SELECTED, None)
+    select(Selection())
 
 
 def _chart_key() -> str:
     return f"{CHART}-{st.session_state.get('chart_number', 0)}"
 
 
-def _table(frame: pd.DataFrame, chosen: pd.DataFrame, budget: float | None) -> None:
+def _table(frame: pd.DataFrame, chosen: pd.DataFrame, budget: float | None, axis: Axis) -> None:
     rows = chosen if len(chosen) else frame
     told, clear, save = st.columns([6, 2, 2], vertical_alignment="center")
     with told:
@@ -157,7 +230,7 @@ def _table(frame: pd.DataFrame, chosen: pd.DataFrame, budget: float | None) -> N
         on_click="ignore",
         width="stretch",
     )
-    listed = table(rows.head(ROWS_SHOWN), front(frame), budget)
+    listed = table(rows.head(ROWS_SHOWN), fronts(frame, axis.column), budget, cost=axis.column)
     st.dataframe(
         listed,
         hide_index=True,
@@ -166,4 +239,5 @@ def _table(frame: pd.DataFrame, chosen: pd.DataFrame, budget: float | None) -> N
         key="candidates",
     )
     if len(rows) > ROWS_SHOWN:
-        st.caption(f"The fastest {ROWS_SHOWN:,} of {len(rows):,}; the CSV holds all.")
+        first = "fastest" if axis is LATENCY else "first"
+        st.caption(f"The {first} {ROWS_SHOWN:,} of {len(rows):,}; the CSV holds all.")

@@ -338,6 +338,7 @@ def _candidate(
         latency_is=timed.told_as,
         sparsity=artifact.sparsity if artifact else subnet.sparsity if subnet else None,
         technique=subnet.technique if subnet else "",
+        encoding=artifact.encoding if artifact else "dense",
         layers=arch_name(space, subnet.arch) if subnet and isinstance(space, TransformerSpace) else "",
         length=told.text.length if told.text else None,
         vocabulary=told.text.vocabulary if told.text else None,

@@ -37,7 +37,8 @@ class Candidate:
     `peak_memory_low_mb` and `peak_memory_high_mb` are its 90 % interval, and `memory_warning` is not empty
     where the model is larger than those that were weighed. `compressed_bytes` is the size of its file
     compressed, `sparsity` the share of zeros among the weights in it. `technique` says how the network was
-    trained, as its run tells; it is empty for a file made elsewhere.
+    trained, as its run tells; it is empty for a file made elsewhere. `encoding` says what became of
+    zeros in its file.
 
     Of a text model `layers` are those that it keeps (as `records.notation` writes them), `length` its
     longest text in tokens and `vocabulary` how many tokens it knows. One that generates is two files:
@@ -79,6 +80,7 @@ class Candidate:
     compressed_bytes: int | None = None
     sparsity: float | None = None
     technique: str = ""
+    encoding: str = "dense"
 
     @property
     def quality(self) -> float:

@@ -109,7 +109,7 @@ def _told_if_not(ready: bool, what: str) -> AbstractContextManager[None]:
     return nullcontext() if ready else st.spinner(what, show_time=True)
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
+@st.cache_resource(max_entries=8, show_spinner="reading every p90")
 def _tails(url: str, revision: int, device: str, _records: Stored) -> tuple[Candidate, ...]:
     newest = newest_results(_records.results, device)
     return tuple(at_p90(candidates_of(_records, device), newest))

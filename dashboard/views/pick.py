@@ -71,10 +71,14 @@ def _choose(records: Stored, home: Home) -> None:
     task = frame["task"].iloc[0]
     candidates = candidates_of(records, device, task=task)
     with on_percentile:
-        tails = candidates_of(records, device, percentile=P90, task=task)
-        percentile = _percentile() if tails else MEDIAN
+        # Of a text that is generated nobody knows it.
+        known = any(one.source != "predicted" and one.generation is None for one in candidates)
+        percentile = _percentile() if known else MEDIAN
     if percentile == P90:
+        tails = candidates_of(records, device, percentile=P90, task=task)
         _tell_left_out(len(candidates) - len(tails))
+        if not tails:
+            return
         tail_frame = frame_of(records, device, percentile=P90)
         candidates, frame = tails, tail_frame[tail_frame["task"] == task]
     with on_budget:

@@ -157,6 +157,21 @@ def test_where_nothing_is_measured_there_is_no_choice_of_percentile(
     assert [one.key for one in pick().button_group] == ["preset"]
 
 
+def test_where_others_told_medians_alone_p90_leaves_nothing_and_says_so(
+    records: list[Record], put: Put
+) -> None:
+    put(
+        replace(one, origin="loadgen", blocks=(), reported={"p50_ms": one.p50_ms})
+        if isinstance(one, BenchmarkResult)
+        else one
+        for one in records
+    )
+    shown = pick(percentile="p90")
+    assert not shown.subheader and not shown.error
+    assert "44 candidates whose p90 nobody measured are left out" in shown.caption[-1].value
+    assert pick().subheader
+
+
 def test_the_chance_to_meet_the_budget_is_told_where_there_is_one(filled: Home) -> None:
     shown = pick(budget="0.12")
     assert shown.metric[2].label == "meets the budget"
@@ -272,6 +287,26 @@ def test_measuring_from_the_page_fills_the_point_and_judges_the_prediction(
     assert "edge-bench fit --home" in shown.code[0].value, "what the predictor learns from"
     next(one for one in shown.button if one.label == "Dismiss").click().run()
     assert "measured:" not in shown.markdown[0].value
+
+
+def test_a_device_of_ones_own_is_measured_from_the_page(
+    records: list[Record], put: Put, tiny_onnx: Path
+) -> None:
+    home = put([*records, *(one for one in moved(records, "pi") if isinstance(one, FittedPredictor))])
+    with ResultStore(home.store_url) as store:
+        Registry(store).add(Device(name="pi", transport="local"))
+    for artifact in records:
+        if isinstance(artifact, Artifact) and artifact.format == "onnx":
+            shutil.copyfile(tiny_onnx, home.absolute(artifact.file))
+    shown = pick(device="pi")
+    assert "onnx" in shown.subheader[0].value
+    next(one for one in shown.button if one.label == "Measure it now").click().run()
+    job = _ended(home)
+    assert (job.state, job.does) == ("done", "measuring on pi")
+    with ResultStore(home.store_url) as store:
+        [result] = store.results(device="pi")
+    assert result.model == _plain([shown.subheader[0].value])[0]
+    assert "1 file measured" in _plain(pick(device="pi").radio(key="device-card").proto.captions)[1]
 
 
 def test_a_measurement_that_fails_is_told_in_the_commands_own_words(

@@ -33,10 +33,10 @@ class NetworkDeconvolution(Technique):
     Patches of the input, in blocks of at most `block` neighbouring channels (`linear_block` inputs of a
     fully connected layer), have a mean μ and a covariance; D is about its inverse root, by `iterations`
     of Newton and Schulz. The layer computes with W D and b − W D μ, and gradients flow through both.
-    Patches are taken at every `sampling_stride`-th step of a convolution. `block` and `sampling_stride` make
-    up most of what a step costs: these are the ones that `benchmarks/network_deconvolution.py` measures;
-    the paper's are 64 and 3. `eps` is added to variances; a batch of fewer patches than a patch has values
-    gets more. Evaluation uses running statistics, of `momentum` behind the first batches.
+    Patches are taken at every `sampling_stride`-th step of a convolution. Most of what a step costs is
+    set by `block` and `sampling_stride`: `benchmarks/network_deconvolution.py` measures these; the paper's
+    are 64 and 3. `eps` is added to variances; a batch of fewer patches than a patch has values gets more.
+    Evaluation uses running statistics, of `momentum` behind the first batches.
 
     From step `freeze_steps` on (0: never) they are estimated in every `refresh_steps`-th step only, and
     the others use the running ones: a cheaper step.

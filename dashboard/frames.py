@@ -166,11 +166,12 @@ def budget_stops(low: float, high: float) -> list[float]:
     start = max(index for index, stop in enumerate(stops) if stop <= low)
     end = min(index for index, stop in enumerate(stops) if stop >= high)
     if end - start + 1 < _FEWEST_STOPS and high > low:
-        return _even_stops(low, high)
+        return even_stops(low, high)
     return stops[start : end + 1]
 
 
-def _even_stops(low: float, high: float) -> list[float]:
+def even_stops(low: float, high: float) -> list[float]:
+    """Return some eight round numbers, evenly spaced, from at most `low` to at least a higher `high`."""
     exact = (high - low) / _FEWEST_STOPS
     power = 10.0 ** math.floor(math.log10(exact))
     step = power * next(one for one in (5, 2, 1) if one * power <= exact * (1 + 1e-9))

@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 
 from dashboard.axes import LATENCY, Axis
 from dashboard.figures import COLOURS, INK, bare_layout, device_paints, family_forms, ticks_1_2_5
-from dashboard.frames import front
+from dashboard.frames import even_stops, front
 from dashboard.names import marked
 from dashboard.trade_off_chart import BESIDE, OVERLAID, Chart, Panel, cost_range, metric_range, panels_of
 from dashboard.trade_off_marks import NAME_LENGTH, legend, points, rings
@@ -94,6 +94,8 @@ def trade_off_figure(
 
 def _lay_out(drawing: dict[str, Any], chart: Chart, panels: Sequence[Panel], rows: pd.DataFrame) -> None:
     ticks = ticks_1_2_5(chart.low, chart.high)
+    if len(ticks) < 3:
+        ticks = [tick for tick in even_stops(chart.low, chart.high) if chart.low <= tick <= chart.high]
     if len(panels) > 1 and len(ticks) > 4:
         ticks = [tick for tick in ticks if f"{tick:e}"[0] == "1"] or ticks[::2]
     name = "accuracy" if rows.empty else str(rows["metric_name"].iloc[0])
@@ -121,7 +123,7 @@ def _lay_out(drawing: dict[str, Any], chart: Chart, panels: Sequence[Panel], row
         }
         drawing[f"xaxis{panel.x[1:]}"] = common | across | own
         if len(panels) > 1:
-            drawing["annotations"].append(_panel_title(panel, begin + width / 2, chart))
+            drawing["annotations"].append(_panel_title(panel, begin, NAME_LENGTH // len(panels), chart))
             drawing["margin"] = drawing["margin"] | {"t": 56}
     drawing["yaxis"] |= {
         "range": [chart.bottom, chart.top],
@@ -143,10 +145,11 @@ def _cost_told(rows: pd.DataFrame, axis: Axis) -> str:
     return "latency, p90" if (rows["latency_is"] == P90).all() else "latency, median"
 
 
-def _panel_title(panel: Panel, middle: float, chart: Chart) -> dict[str, Any]:
+def _panel_title(panel: Panel, begin: float, length: int, chart: Chart) -> dict[str, Any]:
     return {
-        "text": f"<b>{marked(panel.device, NAME_LENGTH)}</b>",
-        "x": middle,
+        "text": f"<b>{marked(panel.device, length)}</b>",
+        "x": begin,
+        "xanchor": "left",
         "y": 1,
         "xref": "paper",
         "yref": "paper",

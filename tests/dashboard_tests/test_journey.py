@@ -131,11 +131,7 @@ def test_from_a_device_to_a_model_that_is_as_good_as_it_was_told(
 
 def points(page: Page) -> tuple[int, int]:
     """Return how many points of the chart are measured and how many there are."""
-    counts = page.locator(".js-plotly-plot").evaluate(
-        "chart => chart.data.filter(trace => trace.customdata).map("
-        "trace => [String(trace.marker.symbol), trace.customdata.length])"
+    forms: list[str] = page.locator(".js-plotly-plot").evaluate(
+        "chart => chart.data.filter(trace => trace.customdata).flatMap(trace => [...trace.marker.symbol])"
     )
-    return (
-        sum(count for symbol, count in counts if "open" not in symbol),
-        sum(count for _, count in counts),
-    )
+    return sum("open" not in form for form in forms), len(forms)

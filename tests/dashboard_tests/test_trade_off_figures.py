@@ -137,6 +137,17 @@ def test_another_cost_is_drawn_with_its_unit_and_what_lacks_it_is_left_out(
     assert all(trace.error_x.array is None for trace in _marks(figure)), "a size has no interval"
 
 
+def test_an_axis_of_costs_that_hardly_differ_has_ticks_all_the_same(candidate: Make) -> None:
+    frame = frames.candidate_frame(
+        [
+            candidate(artifact=str(peak), peak_memory_mb=peak, memory_source="measured")
+            for peak in (40.5, 45.5)
+        ]
+    )
+    ticks = trade_off_figure(frame, axis=AXES["memory"]).layout.xaxis.tickvals
+    assert len(ticks) >= 4 and all(36 < tick < 51 for tick in ticks)
+
+
 def test_a_predicted_size_is_hollow_where_its_latency_was_measured(candidate: Make) -> None:
     made = [
         candidate(name="file", artifact="1", size_bytes=100_000, technique=ONCE),

@@ -13,8 +13,12 @@ from edge_bench.errors import EdgeBenchError
 from edge_bench.files import Home, default_home
 
 FOLLOW_SECONDS = 5
-# Streamlit leaves 6rem above and 10rem below for bars that this page does not have.
-STYLE = "<style>.stMainBlockContainer { padding-top: 4rem; padding-bottom: 3rem; }</style>"
+# Streamlit leaves 6rem above and 10rem below for bars that this page does not have, and shows the button
+# that copies a command to the mouse alone.
+STYLE = """<style>
+.stMainBlockContainer { padding-top: 4rem; padding-bottom: 3rem; }
+[data-testid=stCode]:focus-within button { visibility: visible; opacity: 1; }
+</style>"""
 
 
 def main() -> None:

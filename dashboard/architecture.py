@@ -98,10 +98,11 @@ def architecture_html(blocks: Sequence[DrawnBlock], *, unit: str) -> str:
     total_macs, total_weights = (sum(column) for column in _columns(blocks))
     return (
         f"{_STYLE}"
-        '<div class="eb-arch" tabindex="0" role="region" aria-label="Architecture, block by block"><table>'
-        f"<caption>{len(blocks)} rows in the order they run, {_count(total_macs)} MACs and "
-        f"{_count(total_weights)} weights in all. A green box is the map that leaves a row: as wide as its "
-        "channels, as high as its side.</caption>"
+        f'<p class="eb-told" id="eb-told">{len(blocks)} rows in the order they run, '
+        f"{_count(total_macs)} MACs and {_count(total_weights)} weights in all. A green box is the map "
+        "that leaves a row: as wide as its channels, as high as its side.</p>"
+        '<div class="eb-arch" tabindex="0" role="region" aria-label="Architecture, block by block">'
+        '<table aria-describedby="eb-told">'
         '<thead><tr><th scope="col">block</th><th scope="col" aria-hidden="true">map</th>'
         '<th scope="col">computes</th><th scope="col">channels</th><th scope="col">side</th>'
         '<th scope="col">MACs</th><th scope="col">weights</th></tr></thead>'
@@ -124,7 +125,7 @@ def steps_html(steps: Iterable[tuple[str, Sequence[str], str]]) -> str:
 _STYLE = f"""<style>
 .eb-arch {{ overflow-x: auto; font-size: .85rem; }}
 .eb-arch table {{ border-collapse: collapse; min-width: 620px; width: 100%; }}
-.eb-arch caption {{ text-align: left; opacity: .75; padding-bottom: .4rem; }}
+.eb-told {{ font-size: .85rem; opacity: .75; }}
 .eb-arch th, .eb-arch td {{ padding: .2rem .6rem; text-align: left; white-space: nowrap;
   border: 0; border-bottom: 1px solid rgba(128,128,128,.25); }}
 .eb-arch td:nth-child(3) {{ white-space: normal; }}

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from dashboard import shell
 from dashboard.axes import LATENCY, Axis
 from dashboard.columns import Column
 from dashboard.frames import budget_stops, matching
@@ -30,6 +31,21 @@ def records_or_advice(home: Home) -> Stored | None:
     st.code("edge-bench quickstart", language="shell")
     st.caption(f"home: {escaped(str(home.root))}")
     return None
+
+
+def no_candidate(device: str, home: Home) -> None:
+    """Say what brings a candidate on a device that has none."""
+    st.info(
+        "No candidate: of no file whose quality is known was a latency measured on this device, and no "
+        "predictor covers what is stored."
+    )
+    st.write("The first command measures every exported file there, the second brings a file of yours:")
+    st.code(
+        shell.bench(["--all"], home, device=device)
+        + "\n"
+        + shell.command(["import", "net.onnx", "--data", "FOLDER"], home),
+        language="shell",
+    )
 
 
 def device_control(records: Stored, *, also: Sequence[str] = ()) -> str:

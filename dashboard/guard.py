@@ -133,7 +133,7 @@ class Guard:
             return _ask(asked.headers)
         if method not in ("GET", "HEAD"):
             return PlainTextResponse(
-                "The pages only read: nothing is uploaded here.",
+                "Nothing is uploaded here.",
                 status_code=405,
                 headers={"Allow": "GET, HEAD"},
             )

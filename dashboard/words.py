@@ -157,7 +157,8 @@ def position(found: PositionFindings) -> str:
 
 def maps(found: PositionFindings) -> str:
     """Tell which maps are drawn."""
-    return f"Maps of {', '.join(found.targets)}: those wanted above those that were read out"
+    told = ", ".join(found.targets)
+    return f"{len(found.targets)} maps, {told}: those wanted above those that were read out"
 
 
 def graph(operators: Sequence[FileOperator], kinds: str) -> str:

@@ -13,7 +13,14 @@ from dashboard import device_frames as told
 from dashboard import shell, words
 from dashboard.charts import shown
 from dashboard.columns import LATENCY_COLUMNS, candidate_columns
-from dashboard.controls import column_config, device_control, is_dark, one_task, records_or_advice
+from dashboard.controls import (
+    column_config,
+    device_control,
+    is_dark,
+    no_candidate,
+    one_task,
+    records_or_advice,
+)
 from dashboard.device_figures import calibration_figure, heat_figure, residuals_figure
 from dashboard.frames import matching, milliseconds, to_csv
 from dashboard.stored import Stored, candidates_of, escaped, frame_of
@@ -35,13 +42,13 @@ class Devices(View):
         records = records_or_advice(home)
         if records is None:
             return
-        _map(records)
+        _map(records, home)
         st.divider()
         _device(records, home)
 
 
 @st.fragment
-def _map(records: Stored) -> None:
+def _map(records: Stored, home: Home) -> None:
     st.subheader("Models × devices", anchor=False)
     everything = told.latencies(
         records.artifacts,
@@ -49,7 +56,7 @@ def _map(records: Stored) -> None:
         {device: candidates_of(records, device) for device in records.devices},
     )
     if everything.empty:
-        st.info("Nothing is measured and no predictor covers what is stored.")
+        no_candidate(records.devices[0], home)
         return
     on_runtime, on_precision, on_threads = st.columns(3, gap="medium")
     with on_runtime:
@@ -221,7 +228,10 @@ def _number(name: str, value: str, detail: str) -> None:
 def _next(records: Stored, device: str, home: Home) -> None:
     st.subheader("Measure these next", anchor=False)
     frame = one_task(frame_of(records, device))
-    found = told.measure_next(frame) if len(frame) else frame
+    if frame.empty:
+        no_candidate(device, home)
+        return
+    found = told.measure_next(frame)
     if found.empty:
         st.write("Everything that could run on this device is measured; no choice rests on a prediction.")
         return

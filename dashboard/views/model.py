@@ -30,6 +30,7 @@ from edge_bench.runs import Run
 
 NETWORK, FILE = "network", "file"
 DIGITS_TOLD = 12
+GRAPH_HEIGHT = 560
 
 
 class Model(View):
@@ -262,14 +263,15 @@ def _graph(files: Sequence[Artifact], home: Home) -> None:
         return
     st.markdown(f"{len(operators):,} operators: {escaped(kinds_text(operators))}")
     on_graph, on_table = st.columns([2, 3], gap="medium")
-    with on_graph, st.container(height=560):
-        kinds = kinds_text(operators)
-        shown(graph_figure(operators, dark=is_dark()), words.graph(operators, kinds), key="graph")
+    figure = graph_figure(operators, dark=is_dark())
+    high = min(GRAPH_HEIGHT, int(figure.layout.height) + 60)
+    with on_graph, st.container(height=high):
+        shown(figure, words.graph(operators, kinds_text(operators)), key="graph")
     number = st.column_config.NumberColumn
     on_table.dataframe(
         told_columns(operator_frame(operators)),
         hide_index=True,
-        height=560,
+        height=high,
         column_config={
             "number": number("#"),
             "reads": st.column_config.TextColumn(help="the operators whose outputs it reads"),

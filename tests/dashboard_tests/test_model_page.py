@@ -199,7 +199,7 @@ def test_bars_are_in_proportion_and_read_aloud_as_a_table(measured: Subnet) -> N
     most = max(one.macs for one in blocks)
     assert widths[::2] == pytest.approx([100 * one.macs / most for one in blocks], abs=0.06)
     assert max(widths[1::2]) == 100
-    assert "<caption>" in drawing and drawing.count('scope="col"') == 7
+    assert 'aria-describedby="eb-told"' in drawing and drawing.count('scope="col"') == 7
 
 
 def test_a_step_escapes_what_it_tells() -> None:

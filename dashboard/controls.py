@@ -12,9 +12,10 @@ from dashboard import shell
 from dashboard.axes import LATENCY, Axis
 from dashboard.columns import Column
 from dashboard.frames import budget_stops, matching
-from dashboard.stored import Stored, escaped, stored
+from dashboard.stored import Stored, escaped, own_devices, stored
 from edge_bench.errors import EdgeBenchError
 from edge_bench.files import Home
+from edge_bench.records import THIS_MACHINE
 
 ANY = "any"
 
@@ -39,13 +40,14 @@ def no_candidate(device: str, home: Home) -> None:
         "No candidate: of no file whose quality is known was a latency measured on this device, and no "
         "predictor covers what is stored."
     )
-    st.write("The first command measures every exported file there, the second brings a file of yours:")
-    st.code(
-        shell.bench(["--all"], home, device=device)
-        + "\n"
-        + shell.command(["import", "net.onnx", "--data", "FOLDER"], home),
-        language="shell",
-    )
+    if device == THIS_MACHINE or device in own_devices(home):
+        st.write("Measurements of all exported files, a predictor, or a file of yours brings some:")
+        commands = [shell.bench(["--all"], home, device=device), shell.fit(home, device=device)]
+    else:
+        st.write("What somebody measured there, or a file of yours brings some:")
+        commands = [shell.command(["results", "import", "report.json", "--device", device], home)]
+    commands.append(shell.command(["import", "net.onnx", "--data", "FOLDER"], home))
+    st.code("\n".join(commands), language="shell")
 
 
 def device_control(records: Stored, *, also: Sequence[str] = ()) -> str:

@@ -9,10 +9,17 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import shell, words
+from dashboard import words
 from dashboard.charts import shown
 from dashboard.columns import candidate_columns
-from dashboard.controls import budget_control, column_config, is_dark, one_task, records_or_advice
+from dashboard.controls import (
+    budget_control,
+    column_config,
+    is_dark,
+    no_candidate,
+    one_task,
+    records_or_advice,
+)
 from dashboard.device_cards import device_cards
 from dashboard.frames import (
     identity,
@@ -33,7 +40,7 @@ from edge_bench.choose.percentiles import MEDIAN, P90
 from edge_bench.choose.presets import Preset
 from edge_bench.errors import NoCandidate
 from edge_bench.files import Home
-from edge_bench.records import THIS_MACHINE, Budget, Candidate, Metric
+from edge_bench.records import Budget, Candidate, Metric
 from edge_bench.records.quality import metric_word, value_text
 
 PRESETS: dict[Preset, str] = {
@@ -63,7 +70,7 @@ def _choose(records: Stored, home: Home) -> None:
     device = device_cards(records, own)
     frame = one_task(frame_of(records, device))
     if frame.empty:
-        _nothing_known(device, home, own)
+        no_candidate(device, home)
         return
     on_preset, on_percentile, on_budget, on_more = st.columns([5, 3, 8, 4], gap="medium")
     with on_preset:
@@ -95,16 +102,6 @@ def _choose(records: Stored, home: Home) -> None:
     _measure_others(picked, records, home, own)
     _why(picked)
     take_away(picked, records, home)
-
-
-def _nothing_known(device: str, home: Home, own: Sequence[str]) -> None:
-    st.info("Nothing is measured on this device and no predictor covers what is stored.")
-    if device == THIS_MACHINE or device in own:
-        st.write("The first command measures every file there, the second learns to predict all others:")
-        st.code(
-            shell.bench(["--all"], home, device=device) + "\n" + shell.fit(home, device=device),
-            language="shell",
-        )
 
 
 def _preset() -> Preset:

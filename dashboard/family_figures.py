@@ -20,7 +20,7 @@ from dashboard.names import category, category_axis, marked
 from edge_bench.records.position import ALL, IMAGE, PositionFindings, targets
 from edge_bench.records.quality import is_share, metric_word, value_text
 
-LINES = ("#1f77c9", "#d55e00", "#00936b", "#b3529c", "#a87900", "#2a8fa3", "#6b7d99", "#9b7653")
+LINES = ("#1f77c9", "#d55e00", "#00936b", "#b3529c", "#846030", "#3c9ccc", "#fc306c", "#6c3cfc")
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "triangle-down", "cross", "x", "star")
 DASHES = ("solid", "dash", "dot", "dashdot")
 WORDS = {ALL: "all stages", IMAGE: "image only"}

@@ -1,8 +1,8 @@
 """What all charts share: colours, marks, axes and the ground. Nothing is read, no widget is placed.
 
 Colours are chosen once for white and for Streamlit's dark ground: each has a contrast of at least
-3:1 to both, and the pairs that meet on one chart stay apart for colour-blind eyes (after Okabe and
-Ito, 2008).
+3:1 to both, and those that meet on one chart stay apart for colour-blind eyes (as Machado, Oliveira and
+Fernandes, 2009, simulate them).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import plotly.graph_objects as go
 
 COLOURS = {
     "ONNX fp32": "#1f77c9",
-    "ONNX fp16": "#2a8fa3",
+    "ONNX fp16": "#3c9ccc",
     "ONNX int8": "#00936b",
-    "ONNX mixed": "#6b7d99",
+    "ONNX mixed": "#6c3cfc",
     "TFLite fp32": "#d55e00",
-    "TFLite fp16": "#a87900",
+    "TFLite fp16": "#fc306c",
     "TFLite int8": "#b3529c",
-    "TFLite mixed": "#9b7653",
+    "TFLite mixed": "#846030",
 }
 OTHER = "#7f7f7f"
 # Lines and words, grid lines, and what lies behind a name.
@@ -30,8 +30,7 @@ INK = {
     "light": ("#30333d", "rgba(48,51,61,.13)", "rgba(255,255,255,.55)"),
     "dark": ("#e8e8ea", "rgba(232,232,234,.16)", "rgba(25,25,25,.5)"),
 }
-# Of devices on one chart: with each other they are apart for colour-blind eyes (Machado, Oliveira and
-# Fernandes, 2009), and to most they are no colour of a format.
+# Of devices on one chart: to most they are no colour of a format.
 PAINTS = ("#3d54f5", "#f53418", "#29a394", "#885499", "#9b81eb", "#ad4552")
 # How a marker tells how networks were trained: by the first of these that is part of their family's name.
 FAMILY_FORMS = {

@@ -11,7 +11,14 @@ from dashboard import words
 from dashboard.axes import AXES, LATENCY, Axis, axes_of
 from dashboard.charts import shown
 from dashboard.columns import candidate_columns
-from dashboard.controls import budget_control, column_config, is_dark, one_task, records_or_advice
+from dashboard.controls import (
+    budget_control,
+    column_config,
+    is_dark,
+    no_candidate,
+    one_task,
+    records_or_advice,
+)
 from dashboard.figures import PAINTS
 from dashboard.frames import front, fronts, joined, matching, named_quality, table, to_csv
 from dashboard.selection import Selection, keep_link, select, selection
@@ -38,11 +45,11 @@ class TradeOffs(View):
     def show(self, home: Home) -> None:
         records = records_or_advice(home)
         if records is not None:
-            _explore(records)
+            _explore(records, home)
 
 
 @st.fragment
-def _explore(records: Stored) -> None:
+def _explore(records: Stored, home: Home) -> None:
     on_devices, on_axis, on_budget = st.columns(3, gap="medium")
     with on_devices:
         devices = _devices(records)
@@ -52,8 +59,7 @@ def _explore(records: Stored) -> None:
         return
     everything = one_task(joined([frame_of(records, device) for device in devices]))
     if everything.empty:
-        named = "these devices" if len(devices) > 1 else "this device"
-        st.info(f"Nothing is measured on {named} and no predictor covers what is stored.")
+        no_candidate(devices[0], home)
         return
     with on_axis:
         axis = _axis(everything)

@@ -6,6 +6,7 @@ severity, of the two frequent kinds. How far two lie apart: CIELAB, where some 2
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 from dashboard import architecture
 from dashboard.family_figures import DASHES, LINES
 from dashboard.family_figures import SYMBOLS as LINE_SYMBOLS
-from dashboard.figures import COLOURS, INK, OTHER, symbol
+from dashboard.figures import COLOURS, INK, OTHER, PAINTS
 
 Colour = npt.NDArray[np.float64]
 SIGHT = {
@@ -34,16 +35,13 @@ APART = 15.0
 
 
 @pytest.mark.parametrize("sight", SIGHT)
-def test_kinds_of_one_shape_differ_in_colour_to_any_eye(sight: str) -> None:
-    for (one, first), (other, second) in combinations(COLOURS.items(), 2):
-        if symbol(one.split()[1]) == symbol(other.split()[1]):
-            assert _distance(first, second, sight) > APART, f"{one} and {other}"
+@pytest.mark.parametrize("together", [tuple(COLOURS.values()), PAINTS, LINES])
+def test_what_meets_on_a_chart_differs_in_colour_to_any_eye(together: Sequence[str], sight: str) -> None:
+    for one, other in combinations(together, 2):
+        assert _distance(one, other, sight) > APART, f"{one} and {other}"
 
 
-@pytest.mark.parametrize("sight", SIGHT)
-def test_lines_that_meet_first_differ_in_colour_and_all_in_form(sight: str) -> None:
-    for one, other in combinations(LINES[:4], 2):
-        assert _distance(one, other, sight) > APART
+def test_lines_differ_in_form_as_well() -> None:
     forms = [
         (LINE_SYMBOLS[place % len(LINE_SYMBOLS)], DASHES[place // len(LINES) % len(DASHES)])
         for place in range(len(LINES) * len(DASHES))
@@ -58,7 +56,15 @@ def test_a_second_distribution_differs_from_the_first_though_both_are_of_one_kin
 
 @pytest.mark.parametrize("ground", GROUNDS)
 def test_marks_and_words_stand_out_from_the_ground(ground: str) -> None:
-    marks = {*COLOURS.values(), *LINES, OTHER, architecture.MACS, architecture.WEIGHTS, architecture.MAPS}
+    marks = {
+        *COLOURS.values(),
+        *PAINTS,
+        *LINES,
+        OTHER,
+        architecture.MACS,
+        architecture.WEIGHTS,
+        architecture.MAPS,
+    }
     for mark in marks:
         assert _contrast(mark, ground) >= 3, mark
     ink = INK["light" if ground == "#ffffff" else "dark"][0]

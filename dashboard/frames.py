@@ -6,6 +6,7 @@ the selection split, on which choices are made, and `test` is what is told.
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from edge_bench.choose.card import FORMATS
 from edge_bench.documents import digest
 from edge_bench.records import BenchmarkResult, Candidate, FittedPredictor, Metric
 from edge_bench.records.quality import is_share, metric_word, value_text
+from edge_bench.spreadsheets import safe_cell
 
 COLUMNS = (
     "id name kind family format precision runtime threads device metric test latency_ms low_ms high_ms"
@@ -255,8 +257,11 @@ def picks_table(picks: pd.DataFrame, chosen: pd.Series[Any]) -> pd.DataFrame:
 
 
 def to_csv(frame: pd.DataFrame) -> bytes:
-    """Return the frame as CSV in UTF-8, whole numbers as stored, shares as fractions."""
-    return frame.to_csv(index=False).encode()
+    """Return the frame as CSV in UTF-8, numbers whole as stored, shares as fractions, no text a formula."""
+    texts = frame.select_dtypes(["object", "str"]).map(safe_cell)
+    safe = frame.assign(**texts.to_dict("series"))  # type: ignore[arg-type]
+    # All texts in quotes: of a lone carriage return some readers make a new row.
+    return safe.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC).encode()
 
 
 def _readable(shown: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:

@@ -29,12 +29,11 @@ from edge_bench.records import (
     arch_name,
 )
 from edge_bench.records.quality import metric_word
+from edge_bench.spreadsheets import safe_cell
 from edge_bench.store import Record, ResultStore, document_of, schema_of
 
 # Every warm latency, for Parquet; a spreadsheet has no use for it.
 RAW = "latencies_ms"
-# A spreadsheet takes a cell that starts with one of these for a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 HINT_EMPTY = "edge-bench quickstart fills it"
 # A table may report thousands.
 IMPORTED_SHOWN = 20
@@ -484,14 +483,7 @@ def _write_csv(rows: Sequence[Row], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(_flat(rows[0])))
         writer.writeheader()
-        writer.writerows({name: _cell(value) for name, value in _flat(row).items()} for row in rows)
-
-
-def _cell(value: Any) -> Any:
-    """Return a value as a spreadsheet may safely show it: a text that it would run as a formula, such
-    as a file called `=1+1.onnx`, stands behind an apostrophe.
-    """
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+        writer.writerows({name: safe_cell(value) for name, value in _flat(row).items()} for row in rows)
 
 
 def _write_json_lines(rows: Sequence[Row], path: Path) -> None:

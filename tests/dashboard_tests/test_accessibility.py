@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,12 @@ def address(
     put_model(home, made, tiny_onnx)
     with served(home) as place:
         yield place
+
+
+def test_no_page_places_a_chart_without_words() -> None:
+    for page in PAGES:
+        source = Path(str(find_spec(f"dashboard.views.{page}").origin)).read_text(encoding="utf-8")  # type: ignore[union-attr]
+        assert not re.search(r"\.(plotly_chart|\w+_chart|pyplot|graphviz_chart)\(", source), page
 
 
 @pytest.mark.browser

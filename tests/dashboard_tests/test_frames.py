@@ -100,6 +100,14 @@ def test_the_csv_holds_whole_numbers_and_every_row(candidate: Make) -> None:
     assert back["latency_ms"].max() == math.pi
 
 
+@pytest.mark.parametrize("name", ["=1+1.onnx", "+1", "-1", "@SUM(A1)", "\tx", "\rx"])
+def test_a_csv_holds_no_text_that_a_spreadsheet_runs(name: str, candidate: Make) -> None:
+    frame = frames.candidate_frame([candidate(name=name), candidate(name="plain")])
+    back = pd.read_csv(io.BytesIO(frames.to_csv(frame)), keep_default_na=False)
+    assert sorted(back["name"]) == sorted([f"'{name}", "plain"])
+    assert set(frame["name"]) == {name, "plain"}, "the page's own frame stays"
+
+
 def test_the_table_shows_shares_in_per_cent_and_no_empty_column(candidate: Make) -> None:
     frame = frames.candidate_frame([candidate(value=0.5, latency_ms=1.0)])
     shown = frames.table(frame, frames.front(frame), budget=0.5)

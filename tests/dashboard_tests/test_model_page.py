@@ -72,7 +72,7 @@ def test_a_link_names_a_network_and_shows_its_blocks_files_and_measurements(
     assert _plain(shown.subheader[0].value) == measured.id
     drawing, steps = (one.proto.body for one in shown.get("html"))
     assert drawing.count('scope="row"') == len(drawn_blocks(measured.space, measured.arch))
-    for word in ("kind: digits", measured.run, "once for all", measured.digest[:12], "2026-01-01"):
+    for word in ("kind: digits", measured.run, "once-for-all", measured.digest[:12], "2026-01-01"):
         assert word in steps
     files = [one for one in records if isinstance(one, Artifact) and one.subnet == measured.id]
     assert sorted(shown.dataframe[0].value["name"]) == sorted(one.name for one in files)

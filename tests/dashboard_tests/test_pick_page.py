@@ -126,6 +126,7 @@ def test_a_device_of_ones_own_of_which_nothing_is_known_says_what_fills_it(
     assert [shlex.split(line)[1:3] for line in shown.code[0].value.splitlines()] == [
         ["bench", "--all"],
         ["devices", "profile"],
+        ["import", "net.onnx"],
     ]
 
 

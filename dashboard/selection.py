@@ -100,6 +100,17 @@ def select(chosen: Selection) -> None:
     st.session_state[_KEPT] = chosen
 
 
+def heed(event: Mapping[str, Any], axis: Axis, devices: Sequence[str]) -> None:
+    """Keep what an event of the chart selects; see `Selection.of_event`.
+
+    A chart that is drawn anew tells that nothing is selected, and on a slow machine in the name of the
+    one before it, so only what selects something counts.
+    """
+    told = Selection.of_event(event, axis, devices)
+    if told.ids or told.boxes:
+        select(told)
+
+
 def keep_link(chosen: Selection) -> None:
     """Let the link tell what is selected, as far as it has room."""
     wanted = {

@@ -21,7 +21,7 @@ from dashboard.controls import (
 )
 from dashboard.figures import PAINTS
 from dashboard.frames import front, fronts, joined, matching, named_quality, table, to_csv
-from dashboard.selection import Selection, keep_link, select, selection
+from dashboard.selection import Selection, heed, keep_link, select, selection
 from dashboard.stored import Stored, escaped, frame_of
 from dashboard.trade_off_chart import BESIDE, OVERLAID
 from dashboard.trade_off_figures import trade_off_figure
@@ -205,7 +205,7 @@ def _told(frame: pd.DataFrame, budget: float | None, axis: Axis) -> str:
 
 
 def _selected(axis: Axis, beside: list[str]) -> None:
-    select(Selection.of_event(st.session_state.get(_chart_key()) or {}, axis, beside))
+    heed(st.session_state.get(_chart_key()) or {}, axis, beside)
 
 
 def _clear() -> None:

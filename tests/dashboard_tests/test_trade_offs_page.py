@@ -171,6 +171,27 @@ def test_a_box_of_the_link_selects_on_its_axis_and_of_its_device(several: list[R
     assert len(trade_offs(**link, x="file size").dataframe[0].value) == 48 + 28, "a box of another axis"
 
 
+def test_a_chart_that_is_drawn_anew_takes_no_selection_back() -> None:
+    """Its event, that nothing is selected, comes behind that of the box which it is drawn anew for."""
+
+    def script() -> None:
+        import streamlit as st
+
+        from dashboard.axes import LATENCY
+        from dashboard.selection import heed, selection
+
+        box = {"x": [0.3, 0.1], "y": [0.5, 1.0], "xref": "x"}
+        for told in (
+            {"selection": {"box": [box], "points": []}},
+            {"selection": {"box": [], "points": []}},
+            {},
+        ):
+            heed(told, LATENCY, [])
+        st.text(" ".join(one.link() for one in selection().boxes))
+
+    assert AppTest.from_function(script).run().text[0].value == "latency_ms:0.1:0.3:0.5:1:"
+
+
 @pytest.fixture(scope="module")
 def address(
     tmp_path_factory: pytest.TempPathFactory, several: list[Record], put_in: PutIn

@@ -106,7 +106,7 @@ def test_a_name_that_was_made_to_mean_this_machine_is_refused(host: str, kind: s
     assert not ask(guard(), headers={"host": host}, kind=kind).reached
 
 
-@pytest.mark.parametrize("token", [None, TOKEN])
+@pytest.mark.parametrize("token", [None, TOKEN], ids=["open", "token"])
 @pytest.mark.parametrize(
     "origin", ["http://evil.example", "http://localhost:8502", "http://localhost", "null", "", "http://["]
 )

@@ -65,8 +65,8 @@ class ElasticConv(nn.Module):
     def forward(self, x: Tensor, outputs: int) -> Tensor:
         """Return [n, outputs, h / stride, w / stride] of x [n, inputs, h, w], prefixes of its channels."""
         weight = self._filters(x.shape[1], outputs)
-        if weight.shape[-1] == 1 and self.stride == 1:
-            x = pointwise(x, weight)
+        if weight.shape[-1] == 1:
+            x = pointwise(x, weight, stride=self.stride)
         else:
             x = F.conv2d(x, weight, stride=self.stride, padding=weight.shape[-1] // 2)
         normalised: Tensor = self.activation(self.norm(x))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from edge_bench.records import ArchConfig, SearchSpace
+from supernet.convolution import StridedFirst
 from supernet.distillation import label_loss, student_loss
 from supernet.network import ElasticNetwork
 from supernet.phases import Phase
@@ -60,7 +61,7 @@ def gather_label_gradients(
     half = training.mixed_precision and inputs.device.type == "cuda"
     total, right = torch.zeros(2, device=inputs.device)
     for images, classes, share in _micro_batches(inputs, labels, training.micro_batch_size):
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=half):
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=half), StridedFirst():
             logits = network(images)
             loss = share * label_loss(logits, classes, smoothing=_smoothing(training))
         loss.backward()  # type: ignore[no-untyped-call]

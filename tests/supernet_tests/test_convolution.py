@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from supernet.convolution import depthwise, pointwise
+from supernet.convolution import StridedFirst, depthwise, pointwise
 
 
 @pytest.mark.parametrize("kernel", [3, 5, 7])
@@ -31,6 +31,38 @@ def test_pointwise_and_its_gradients_are_torchs_own(size: int, layout: torch.mem
     # As a prefix of a wider layer's channels, which is not contiguous.
     wide = random(12, 9, 1, 1).requires_grad_()
     assert_same(pointwise(x, wide[:8, :6]), F.conv2d(x, wide[:8, :6]), (x, wide))
+
+
+@pytest.mark.parametrize(("width", "groups"), [(4, 1), (6, 2), (16, 1)])
+@pytest.mark.parametrize("stride", [2, 3, (2, 1)])
+def test_a_pointwise_stride_is_taken_before_the_convolution_and_changes_nothing(
+    stride: int | tuple[int, int], width: int, groups: int
+) -> None:
+    """What torch would do with the stride ends the process, on some processors and with few channels."""
+    x = random(8, width, 9, 9).to(memory_format=torch.channels_last).requires_grad_()
+    layer = torch.nn.Conv2d(width, 8, 1, stride=stride, groups=groups)
+    with StridedFirst():
+        ours = layer(x)
+    assert "Slice" in ours.grad_fn.next_functions[0][0].name()
+    plain = x.contiguous().double(), layer.weight.double()
+    assert layer.bias is not None
+    expected = F.conv2d(*plain, layer.bias.double(), stride=stride, groups=groups).float()
+    assert_same(ours, expected, (x, layer.weight, layer.bias))
+
+
+def test_other_convolutions_are_left_as_they_are() -> None:
+    x, layer = random(2, 4, 8, 8), torch.nn.Conv2d(4, 8, 3, stride=2, padding="valid")
+    with StridedFirst():
+        ours = layer(x)
+    assert torch.equal(ours, layer(x))
+
+
+@pytest.mark.parametrize("size", [4, 16])
+def test_a_pointwise_convolution_takes_every_second_pixel(size: int) -> None:
+    x = random(5, 6, size, size).to(memory_format=torch.channels_last).requires_grad_()
+    weight = random(8, 6, 1, 1).requires_grad_()
+    expected = F.conv2d(x.contiguous(), weight, stride=2)
+    assert_same(pointwise(x, weight, stride=2), expected, (x, weight))
 
 
 def test_an_input_that_needs_no_gradient_gets_none() -> None:

@@ -40,11 +40,14 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# A process on each core, with one thread of its own; tests of one file share what they have prepared.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
+
 test: lint ## every check: ruff, mypy, import-linter, pytest with the browser tests
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: $(READY) ## the tests that take minutes
-	$(BIN)/pytest -m slow
+	$(PYTEST) -m slow
 
 # Not the one that trains and measures for minutes, nor the one that emulates a board: slow tests do that.
 SMOKED := $(filter-out report made_up_store training_runs quickstart arm_emulated,$(basename $(notdir $(wildcard benchmarks/*.py))))
@@ -54,8 +57,10 @@ peers: $(READY) ## install what benchmarks compare with
 	@test -d $(PEERS)/ofa || $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_OPTIONS) \
 		-c constraints.txt --no-deps --target $(PEERS) ofa torchvision
 
-smoke: peers ## every benchmark at its smallest size, to see that it works
-	@for name in $(SMOKED); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py --size smoke || exit 1; done
+smoke: $(SMOKED:%=smoke-%) ## every benchmark at its smallest size, to see that it works; with -j several at once
+
+smoke-%: peers
+	@echo "== $*"; $(BIN)/python benchmarks/$*.py --size smoke
 
 format: $(READY) ## put the code in the house's form
 	$(BIN)/ruff check --fix .

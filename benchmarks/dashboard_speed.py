@@ -259,7 +259,8 @@ def settle(page: Page) -> None:
     page.wait_for_timeout(500)
     page.wait_for_selector(READY, timeout=1e3 * PATIENCE_S)
     page.locator("[data-stale=true]").first.wait_for(state="detached", timeout=1e3 * PATIENCE_S)
-    page.wait_for_selector("[data-testid=stDataFrame] [role=grid]", state="attached")
+    grid = page.locator("[data-testid=stDataFrame] [role=grid]")
+    grid.first.wait_for(state="attached", timeout=1e3 * PATIENCE_S)
 
 
 @contextlib.contextmanager

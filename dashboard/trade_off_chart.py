@@ -14,7 +14,7 @@ from dashboard.frames import fronts
 OVERLAID, BESIDE = "overlaid", "side by side"
 # More candidates than that are drawn as a density, with the fronts and an even share of the others: a mark
 # takes a browser a quarter of a millisecond, whenever the budget moves.
-DRAWN = 1_000
+DRAWN = 500
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,8 @@ def trade_off_figure(
     )
     drawing = bare_layout(dark=dark, height=height)
     _lay_out(drawing, chart, panels, rows)
-    drawing["dragmode"] = "select" if selectable else False
+    # What Streamlit would set a moment later, and draw all again for.
+    drawing |= {"dragmode": "select" if selectable else False, "clickmode": "event"}
     if rows.empty:
         return go.Figure(layout=drawing)
     traces: list[dict[str, Any]] = []

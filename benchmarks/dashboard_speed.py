@@ -14,13 +14,17 @@ candidates are 80,000 networks, 80,000 files and 80,000 results in SQLite, and a
   move of the slider. Streamlit's program, the same for every page and cached by the browser, is apart.
 
 Times are medians of several tries; every one is in the JSON, with the processor time of the server and
-the load of the machine.
+the load of the machine. The browser is told what to do by its debugger's protocol without the part called
+Runtime: where that is on, as with Playwright, V8 writes down the whole stack at each exception, caught or
+not, and reading plotly takes half as long again.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
+import json
 import shutil
 import socket
 import statistics
@@ -31,7 +35,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,17 +44,23 @@ from urllib.parse import urlsplit
 import made_up_store
 import psutil
 import report
-from playwright.sync_api import BrowserContext, BrowserType, Page, sync_playwright
+from websockets.sync.client import ClientConnection, connect
 
 from edge_bench.files import Home
 
-Opened = AbstractContextManager[BrowserContext]
 FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    " --disable-component-update --disable-sync --disable-dev-shm-usage"
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run"
+    " --disable-background-networking --disable-component-update"
+    " --disable-sync --disable-dev-shm-usage --window-size=1280,900"
+    " --remote-debugging-port=0"
 ).split()
 PATIENCE_S = 900
-READY = "[data-testid=stApp][data-test-script-state=notRunning]"
+# Nothing more is computed, sent or drawn for this view.
+READY = """
+document.querySelector('[data-testid=stApp][data-test-script-state=notRunning]')
+&& !document.querySelector('[data-stale=true]')
+&& document.querySelector('[data-testid=stDataFrame] [role=grid]')
+"""
 # When the chart first holds points, and when the budget beside its line first differs from that at the last
 # press of a key; each is told by the picture that the browser draws next.
 WATCH = """
@@ -103,11 +113,10 @@ def main() -> int:
     if chromium is None:
         raise SystemExit("no chromium on the PATH (Debian: apt-get install chromium fonts-dejavu-core)")
     figures, bars = {}, []
-    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as temporary:
         for size in sizes:
             home = made(size.candidates, Path(options.stores or temporary).absolute())
-            opens = partial(browser, playwright.chromium, chromium)
-            figures[f"{size.candidates}"] = found = measured(home, size, opens)
+            figures[f"{size.candidates}"] = found = measured(home, size, partial(browser, chromium))
             bars += bars_of(size, found)
     for name, found in figures.items():
         told(name, found)
@@ -133,51 +142,131 @@ def made(candidates: int, folder: Path) -> Home:
     return home
 
 
-def measured(home: Home, size: Size, opens: Callable[[], Opened]) -> dict[str, Any]:
+def measured(home: Home, size: Size, starts: Callable[[], AbstractContextManager[Opens]]) -> dict[str, Any]:
     """Return the seconds and bytes of every try, by what was tried."""
     found: dict[str, Any] = {"store_mb": (home.root / "store.sqlite").stat().st_size / 1e6}
     with served(home) as (address, server, found["server_answers_s"]):
-        with opens() as context:
-            found["first_after_start"] = [opened(context, address, server)]
+        with starts() as opens:
+            found["first_after_start"] = [opened(opens, address, server)]
             # The browser keeps the program in compiled form from its second use on.
-            opened(context, address, server)
-            found["first"] = [opened(context, address, server) for _ in range(size.tries)]
-            found["slider"] = slid(context, address, server, size.tries)
+            opened(opens, address, server)
+            found["first"] = [opened(opens, address, server) for _ in range(size.tries)]
+            found["slider"] = slid(opens, address, server, size.tries)
             found["first_after_growth"] = []
             for number in range(min(size.tries, 3)):
                 made_up_store.measure_once_more(home, number)
-                found["first_after_growth"].append(opened(context, address, server))
+                found["first_after_growth"].append(opened(opens, address, server))
         found["first_empty_browser"] = []
         for _ in range(min(size.tries, 3)):
-            with opens() as context:
-                found["first_empty_browser"].append(opened(context, address, server))
+            with starts() as opens:
+                found["first_empty_browser"].append(opened(opens, address, server))
         found["server_memory_mb"] = sum(one.memory_info().rss for one in server) / 1e6
     return found
 
 
-@contextlib.contextmanager
-def browser(chromium: BrowserType, path: str) -> Iterator[BrowserContext]:
-    """Open a browser with a profile of its own, empty and on disk, as people have."""
-    with tempfile.TemporaryDirectory() as profile:
-        context = chromium.launch_persistent_context(
-            profile, executable_path=path, args=FLAGS, viewport={"width": 1280, "height": 900}
+Events = Callable[[dict[str, Any]], None]
+
+
+@dataclass(kw_only=True)
+class Tab:
+    """A tab of the browser."""
+
+    socket: ClientConnection
+    heard: list[Events] = field(default_factory=list)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def call(self, method: str, **given: Any) -> dict[str, Any]:
+        """Return what the browser answers to a debugger's command; events before it are heard."""
+        number = next(self.numbers)
+        self.socket.send(json.dumps({"id": number, "method": method, "params": given}))
+        while True:
+            told: dict[str, Any] = json.loads(self.socket.recv(timeout=PATIENCE_S))
+            if told.get("id") == number:
+                if "error" in told:
+                    raise SystemExit(f"{method}: {told['error']}")
+                return dict(told["result"])
+            for hears in self.heard:
+                hears(told)
+
+    def value(self, expression: str) -> Any:
+        """Return what an expression in the page comes to."""
+        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get(
+            "value"
         )
-        context.add_init_script(WATCH)
-        yield context
-        context.close()
+
+    def wait_until(self, condition: str) -> None:
+        # Asked now and then: more often would keep the page busy.
+        until = time.monotonic() + PATIENCE_S
+        while not self.value(f"!!({condition})"):
+            if time.monotonic() > until:
+                raise SystemExit(f"never came true: {condition}")
+            time.sleep(0.1)
+
+    def settle(self) -> None:
+        """Wait until nothing more happens for this view."""
+        time.sleep(0.5)
+        self.wait_until(READY)
+
+    def press_left(self) -> None:
+        """Press a key in what has the focus."""
+        key = {"key": "ArrowLeft", "code": "ArrowLeft", "windowsVirtualKeyCode": 37}
+        for kind in ("rawKeyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, **key)
 
 
-def opened(context: BrowserContext, address: str, server: list[psutil.Process]) -> dict[str, float]:
+Opens = Callable[[], AbstractContextManager[Tab]]
+
+
+@contextlib.contextmanager
+def browser(path: str) -> Iterator[Opens]:
+    """Run a browser of a profile of its own, empty and on disk, as people have; give what opens tabs."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        words = [path, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+        command = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+        try:
+            told = Path(profile, "DevToolsActivePort")
+            while not told.exists() or not told.read_text():
+                if command.poll() is not None:
+                    raise SystemExit("the browser did not start")
+                time.sleep(0.05)
+            yield partial(tab, f"http://127.0.0.1:{told.read_text().split()[0]}/json")
+        finally:
+            command.terminate()
+            command.wait()
+
+
+@contextlib.contextmanager
+def tab(debugger: str) -> Iterator[Tab]:
+    """Open a tab that watches each page from its start."""
+    asked = urllib.request.Request(f"{debugger}/new?about:blank", method="PUT")
+    found = json.loads(direct(asked))
+    with connect(found["webSocketDebuggerUrl"], max_size=None, max_queue=None, proxy=None) as socket:
+        opened = Tab(socket=socket)
+        opened.call("Page.enable")
+        opened.call("Page.bringToFront")
+        opened.call("Emulation.setFocusEmulationEnabled", enabled=True)
+        opened.call("Page.addScriptToEvaluateOnNewDocument", source=WATCH)
+        yield opened
+    direct(urllib.request.Request(f"{debugger}/close/{found['id']}"))
+
+
+def direct(asked: urllib.request.Request) -> bytes:
+    """Return the answer of this machine, asked by no proxy."""
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked) as answer:
+        body: bytes = answer.read()
+    return body
+
+
+def opened(opens: Opens, address: str, server: list[psutil.Process]) -> dict[str, float]:
     """Return how long a navigation took until points stood in the chart, and what was sent in all."""
-    page = context.new_page()
-    with contextlib.closing(page):
+    with opens() as page:
         traffic = Traffic.of(page)
         core_s, browser_s = processor_seconds(server), browser_seconds()
-        page.goto(address, timeout=1e3 * PATIENCE_S)
-        wait_until(page, "speed.drawn !== null")
-        settle(page)
+        page.call("Page.navigate", url=address)
+        page.wait_until("window.speed?.drawn")
+        page.settle()
         return {
-            "seconds": page.evaluate("speed.drawn") / 1e3,
+            "seconds": page.value("speed.drawn") / 1e3,
             "server_core_s": processor_seconds(server) - core_s,
             "browser_core_s": browser_seconds() - browser_s,
             "sent_mb": traffic.data / 1e6,
@@ -185,24 +274,22 @@ def opened(context: BrowserContext, address: str, server: list[psutil.Process]) 
         }
 
 
-def slid(
-    context: BrowserContext, address: str, server: list[psutil.Process], tries: int
-) -> list[dict[str, float]]:
+def slid(opens: Opens, address: str, server: list[psutil.Process], tries: int) -> list[dict[str, float]]:
     """Return how long each move of the budget by one stop took until the chart showed it."""
-    page = context.new_page()
     found = []
-    with contextlib.closing(page):
-        page.goto(address, timeout=1e3 * PATIENCE_S)
-        wait_until(page, "speed.drawn !== null")
-        settle(page)
+    with opens() as page:
+        page.call("Page.navigate", url=address)
+        page.wait_until("window.speed?.drawn")
+        page.settle()
         traffic = Traffic.of(page)
+        page.value("document.querySelector('input[type=range]').focus()")
         for _ in range(tries + 1):
             core_s, browser_s, before = processor_seconds(server), browser_seconds(), traffic.data
             # From any to ever less, so that no chart is one that was sent before.
-            page.get_by_role("slider").press("ArrowLeft")
-            wait_until(page, "speed.redrawn !== null")
-            seconds = page.evaluate("speed.redrawn - speed.pressed") / 1e3
-            settle(page)
+            page.press_left()
+            page.wait_until("speed.redrawn")
+            seconds = page.value("speed.redrawn - speed.pressed") / 1e3
+            page.settle()
             found.append(
                 {
                     "seconds": seconds,
@@ -223,44 +310,28 @@ class Traffic:
     program: int = 0
 
     @classmethod
-    def of(cls, page: Page) -> Traffic:
+    def of(cls, page: Tab) -> Traffic:
         traffic, paths = cls(), {}
-        session = page.context.new_cdp_session(page)
-        session.send("Network.enable")
 
-        def frame(event: dict[str, Any]) -> None:
-            told = event["response"]
-            binary = told["opcode"] == 2
-            traffic.data += len(base64.b64decode(told["payloadData"]) if binary else told["payloadData"])
+        def heard(event: dict[str, Any]) -> None:
+            told = event.get("params", {})
+            match event.get("method"):
+                case "Network.responseReceived":
+                    paths[told["requestId"]] = urlsplit(told["response"]["url"]).path
+                case "Network.webSocketFrameReceived":
+                    frame = told["response"]
+                    data = frame["payloadData"]
+                    traffic.data += len(base64.b64decode(data) if frame["opcode"] == 2 else data)
+                case "Network.loadingFinished":
+                    path, size = paths.get(told["requestId"], ""), int(told["encodedDataLength"])
+                    if path.startswith(("/static/", "/favicon")) or path in ("", "/"):
+                        traffic.program += size
+                    else:
+                        traffic.data += size
 
-        def loaded(event: dict[str, Any]) -> None:
-            path, size = paths.get(event["requestId"], ""), int(event["encodedDataLength"])
-            if path.startswith(("/static/", "/favicon")) or path in ("", "/"):
-                traffic.program += size
-            else:
-                traffic.data += size
-
-        session.on(
-            "Network.responseReceived",
-            lambda event: paths.update({event["requestId"]: urlsplit(event["response"]["url"]).path}),
-        )
-        session.on("Network.loadingFinished", loaded)
-        session.on("Network.webSocketFrameReceived", frame)
+        page.heard.append(heard)
+        page.call("Network.enable")
         return traffic
-
-
-def wait_until(page: Page, condition: str) -> None:
-    # Asked now and then: at every picture, the browser would have to draw pictures all the time.
-    page.wait_for_function(condition, polling=100, timeout=1e3 * PATIENCE_S)
-
-
-def settle(page: Page) -> None:
-    """Wait until nothing more is computed, sent or drawn for this view."""
-    page.wait_for_timeout(500)
-    page.wait_for_selector(READY, timeout=1e3 * PATIENCE_S)
-    page.locator("[data-stale=true]").first.wait_for(state="detached", timeout=1e3 * PATIENCE_S)
-    grid = page.locator("[data-testid=stDataFrame] [role=grid]")
-    grid.first.wait_for(state="attached", timeout=1e3 * PATIENCE_S)
 
 
 @contextlib.contextmanager
@@ -273,9 +344,10 @@ def served(home: Home) -> Iterator[tuple[str, list[psutil.Process], float]]:
     begun = time.perf_counter()
     command = subprocess.Popen([sys.executable, "-m", "edge_bench", *words], stderr=subprocess.DEVNULL)
     try:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        health = urllib.request.Request(f"http://127.0.0.1:{port}/_stcore/health")
         while True:
-            with contextlib.suppress(OSError), opener.open(f"http://127.0.0.1:{port}/_stcore/health"):
+            with contextlib.suppress(OSError):
+                direct(health)
                 break
             if command.poll() is not None or time.perf_counter() - begun > PATIENCE_S:
                 raise SystemExit("the dashboard did not start")

@@ -36,8 +36,15 @@ class Preloading:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asks = scope["type"] == "http" and scope["method"] == "GET"
-        await self._app(scope, receive, _Added(send) if asks else send)
+        if scope["type"] != "http" or scope["method"] != "GET":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        if "text/html" in headers.get("accept", ""):
+            # A page has to come as it is, not compressed, to be added to; it is small.
+            kept = [(name, value) for name, value in headers.raw if name != b"accept-encoding"]
+            scope = {**scope, "headers": kept}
+        await self._app(scope, receive, _Added(send))
 
 
 class _Added:
@@ -74,5 +81,6 @@ def scripts() -> bytes:
 
 
 def _is_page(start: Message) -> bool:
-    kind = Headers(raw=start["headers"]).get("content-type", "")
-    return start["status"] == 200 and kind.startswith("text/html")
+    headers = Headers(raw=start["headers"])
+    plain = "content-encoding" not in headers
+    return plain and start["status"] == 200 and headers.get("content-type", "").startswith("text/html")

@@ -108,7 +108,13 @@ def test_every_technique_has_a_trial() -> None:
     assert set(TRIALS) <= set(variants.names(TECHNIQUES)), "TRIALS names a technique that is gone"
 
 
-@pytest.mark.parametrize("form", variants.names(FORMATS))
+# One format of each technique's is held to it at every change.
+FORMS = [
+    pytest.param(form, marks=() if form == "onnx" else pytest.mark.slow) for form in variants.names(FORMATS)
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", TRIALS)
 def test_files_hold_what_those_of_a_network_trained_without_it_do(
     name: str, form: str, trials: Callable[[str], Trained], files: Callable[..., tuple[Artifact, Path]]

@@ -79,38 +79,19 @@ def test_no_page_places_a_chart_without_words() -> None:
         assert not re.search(r"\.(plotly_chart|\w+_chart|pyplot|graphviz_chart)\(", source), page
 
 
-@pytest.mark.browser
-@pytest.mark.parametrize("view", VIEWS)
-def test_every_chart_is_told_in_words(view: str, address: str, open_page: Callable[..., Page]) -> None:
-    page = open_page(address + view)
-    charts = page.get_by_test_id("stPlotlyChart").all()
-    assert charts
-    for chart in charts:
-        assert chart.get_attribute("role") == "figure"
-        words = chart.get_attribute("aria-label") or ""
-        assert len(words) > 20 and re.search(r"\d", words), "what is drawn, in figures"
+# Streamlit's tables and scrolled boxes are stops too, and tell their contents.
+NAMED = ("button", "link", "combobox", "radio", "slider", "spinbutton", "textbox", "checkbox", "searchbox")
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("view", VIEWS)
-def test_the_keyboard_reaches_every_control_and_each_has_a_name(
+def test_a_view_is_told_in_words_gone_through_by_keyboard_and_fits_a_phone(
     view: str, address: str, open_page: Callable[..., Page]
 ) -> None:
     page = open_page(address + view)
-    controls = dict(page.evaluate(CONTROLS))
-    reached: set[str] = set()
-    for _ in range(400):
-        page.keyboard.press("Tab")
-        reached.add(page.evaluate(STOP))
-        if reached >= set(controls):
-            break
-    assert not {controls[stop] for stop in set(controls) - reached}
-    nameless = [one for one in _accessible(page) if _is(one, "focusable") and not one["name"].get("value")]
-    assert not [one for one in nameless if one["role"]["value"] in NAMED]
-
-
-# Streamlit's tables and scrolled boxes are stops too, and tell their contents.
-NAMED = ("button", "link", "combobox", "radio", "slider", "spinbutton", "textbox", "checkbox", "searchbox")
+    _each_chart_is_told_in_words(page)
+    _the_keyboard_reaches_every_control_and_each_has_a_name(page)
+    _nothing_overlaps_sticks_out_or_scrolls_sideways(page)
 
 
 @pytest.mark.browser
@@ -123,22 +104,6 @@ def test_groups_are_gone_through_by_arrows_and_the_link_follows(
     page.keyboard.press("Enter")
     settle(page)
     assert "preset=balanced" in page.url
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize("view", VIEWS)
-def test_nothing_overlaps_sticks_out_or_scrolls_sideways(
-    view: str, address: str, open_page: Callable[..., Page]
-) -> None:
-    page = open_page(address + view)
-    for width in (1280, 400):
-        page.set_viewport_size({"width": width, "height": 900})
-        settle(page)
-        # Charts are drawn anew a moment after their place has changed.
-        page.wait_for_timeout(700)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.locator("[data-testid=stMain]").evaluate("node => node.scrollWidth") <= width
-        assert page.evaluate(OVERLAPS) == []
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -190,3 +155,36 @@ def _accessible(page: Page) -> list[dict[str, Any]]:
 
 def _is(node: Mapping[str, Any], state: str) -> bool:
     return any(one["name"] == state and one["value"]["value"] for one in node.get("properties", ()))
+
+
+def _each_chart_is_told_in_words(page: Page) -> None:
+    charts = page.get_by_test_id("stPlotlyChart").all()
+    assert charts
+    for chart in charts:
+        assert chart.get_attribute("role") == "figure"
+        words = chart.get_attribute("aria-label") or ""
+        assert len(words) > 20 and re.search(r"\d", words), "what is drawn, in figures"
+
+
+def _the_keyboard_reaches_every_control_and_each_has_a_name(page: Page) -> None:
+    controls = dict(page.evaluate(CONTROLS))
+    reached: set[str] = set()
+    for _ in range(400):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate(STOP))
+        if reached >= set(controls):
+            break
+    assert not {controls[stop] for stop in set(controls) - reached}
+    nameless = [one for one in _accessible(page) if _is(one, "focusable") and not one["name"].get("value")]
+    assert not [one for one in nameless if one["role"]["value"] in NAMED]
+
+
+def _nothing_overlaps_sticks_out_or_scrolls_sideways(page: Page) -> None:
+    for width in (1280, 400):
+        page.set_viewport_size({"width": width, "height": 900})
+        settle(page)
+        # Charts are drawn anew a moment after their place has changed.
+        page.wait_for_timeout(700)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.locator("[data-testid=stMain]").evaluate("node => node.scrollWidth") <= width
+        assert page.evaluate(OVERLAPS) == []

@@ -412,6 +412,7 @@ def answers(network: ElasticNetwork, arch: Any, x: Tensor) -> Tensor:
     return answered
 
 
+@pytest.mark.slow
 def test_files_of_a_subnet_hold_the_operators_of_the_plain_network_and_answer_as_it_does(
     home: Home, tmp_path: Path
 ) -> None:

@@ -392,6 +392,7 @@ def test_a_resumed_run_equals_an_undisturbed_one_and_what_is_cut_is_plain(
     assert names == {"weight", "bias"}
 
 
+@pytest.mark.slow
 def test_a_network_learns_without_batch_norms(home: Home) -> None:
     folder = ended(run(model=RESNET, techniques=TECHNIQUE, training={"epochs": 6}), home)
     assert json.loads((folder / SUMMARY_FILE).read_text())["largest_accuracy"] > 0.8

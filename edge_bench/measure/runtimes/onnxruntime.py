@@ -81,8 +81,8 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    # Without it sums of int8 products overflow on x86 processors that have no VNNI: a tiny network's answers
-    # were off by 15 % of the largest on an AMD EPYC, with it by 4 %. Elsewhere it changes nothing.
+    # Without it sums of int8 products overflow on x86 processors that have no VNNI: on an AMD EPYC a tiny
+    # network's answers were off by 15 % of the largest, with it by 4 %. Elsewhere it changes nothing.
     options.add_session_config_entry("session.x64quantprecision", "1")
     return options
 

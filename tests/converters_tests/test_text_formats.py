@@ -28,7 +28,13 @@ PARTS = [
     ("translation", 0, LAYERS),
     ("translation", 1, 2 * LAYERS),
 ]
-of_every_part = pytest.mark.parametrize(("task", "part"), [one[:2] for one in PARTS])
+of_every_part = pytest.mark.parametrize(
+    ("task", "part"),
+    [
+        pytest.param(*one[:2], marks=pytest.mark.slow if one[0] == "language_modelling" else ())
+        for one in PARTS
+    ],
+)
 Programs = Callable[[str], tuple[ExportedProgram, ...]]
 
 

@@ -160,8 +160,7 @@ def test_hostile_names_stay_names(path: str, address: str, open_page: Callable[.
 
 
 @pytest.mark.parametrize("path", ["", "/pick"])
-@pytest.mark.parametrize("width", [400, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "scheme"), [(400, "light"), (1280, "dark")])
 def test_nothing_overlaps_or_is_cut_off(
     scheme: str, width: int, path: str, address: str, open_page: Callable[..., Page]
 ) -> None:

@@ -210,8 +210,7 @@ def test_differences_make_the_one_into_the_other(one: Any, other: Any) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1280])
+@pytest.mark.parametrize(("width", "scheme"), [(400, "dark"), (1280, "light")])
 def test_it_opens_offline_and_asks_nobody_for_anything(
     width: int, scheme: Any, whole_home: Home, tmp_path: Path, browser: Browser
 ) -> None:

@@ -40,7 +40,14 @@ class Settings:
 
 SETTINGS = {
     "smoke": Settings(
-        seeds=(0,), images=2_000, test_images=500, epochs=1, targets=("H", "G", "HS"), processes=1
+        seeds=(0,),
+        images=600,
+        test_images=200,
+        epochs=1,
+        steps=60,
+        held_out=50,
+        targets=("H", "HS"),
+        processes=1,
     ),
     "cpu": Settings(seeds=(0, 1, 2), images=8_000),
     "gpu": Settings(seeds=(0, 1, 2), images=0, epochs=40, steps=1_000, held_out=1_000, processes=3),

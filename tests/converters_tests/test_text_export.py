@@ -133,7 +133,11 @@ def test_a_classifier_is_one_file_and_its_accuracy_that_of_the_network(
     assert artifact.metric("selection").examples == 11
 
 
-@pytest.mark.parametrize(("task", "format"), [("translation", "onnx"), ("language_modelling", "tflite")])
+# The longest to write.
+LONG = pytest.param("language_modelling", "tflite", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("task", "format"), [("translation", "onnx"), LONG])
 def test_what_generates_is_two_files_and_its_tokenizer(
     exported: Callable[..., Export], task: str, format: str
 ) -> None:
@@ -153,9 +157,7 @@ def test_what_generates_is_two_files_and_its_tokenizer(
     assert {one.name for one in network.metrics} == {subnet.metrics[0].name}
 
 
-@pytest.mark.parametrize(
-    ("task", "format"), [("text_classification", "onnx"), ("language_modelling", "tflite")]
-)
+@pytest.mark.parametrize(("task", "format"), [("text_classification", "onnx"), LONG])
 def test_int8_is_held_to_its_quality_alone(exported: Callable[..., Export], task: str, format: str) -> None:
     exact = exported(task, format).artifacts
     rounded = exported(task, format, "int8").artifacts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -54,7 +55,12 @@ def ended(job: Job) -> bool:
 
 
 def children() -> list[psutil.Process]:
-    return [one for one in psutil.Process().children() if "edge_bench.tethered" in one.cmdline()]
+    found = []
+    for one in psutil.Process().children():
+        # One that was killed and not yet waited for has no command.
+        with contextlib.suppress(psutil.Error):
+            found += [one] if "edge_bench.tethered" in one.cmdline() else []
+    return found
 
 
 @pytest.fixture

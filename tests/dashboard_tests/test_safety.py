@@ -75,8 +75,7 @@ def test_page_and_socket_are_refused_without_the_token(asking: str) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("width", [400, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "scheme"), [(400, "dark"), (1280, "light")])
 def test_a_browser_is_asked_for_the_token_and_then_shown_the_page_it_wanted(
     scheme: str, width: int, asking: str, open_page: Callable[..., Page]
 ) -> None:

@@ -41,7 +41,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 # A process on each core, with one thread of its own; tests of one file share what they have prepared.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --dist loadfile
 
 test: lint ## every check: ruff, mypy, import-linter, pytest with the browser tests
 	$(PYTEST) -m "not slow"

@@ -13,7 +13,6 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from dashboard.guard import Guard
-from dashboard.preloading import Preloading
 from dashboard.reading import read_ahead
 from dashboard.views import views
 from edge_bench.files import default_home
@@ -35,7 +34,7 @@ def main() -> None:
     # By the time that somebody opens a page, what it shows is often there.
     threading.Thread(target=_read_ahead, daemon=True).start()
     guard = Middleware(Guard, token=token, port=given.port, secure=given.certificate is not None)
-    st.App(APP, middleware=[guard, Middleware(Preloading)]).run(config=settings(given))
+    st.App(APP, middleware=[guard]).run(config=settings(given))
 
 
 def _read_ahead() -> None:

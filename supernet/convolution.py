@@ -61,9 +61,11 @@ def _strided_first(
 
 
 def pointwise(x: Tensor, weight: Tensor, *, stride: int = 1) -> Tensor:
-    """Return the 1×1 convolution of x [n, c, h, w] by weight [outputs, c, 1, 1]."""
+    """Return the 1×1 convolution of every `stride`-th pixel of x [n, c, h, w] by weight [outputs, c, 1, 1].
+
+    The stride is taken first for the reason that `StridedFirst` gives.
+    """
     if stride > 1:
-        # See `StridedFirst`.
         x = x[:, :, ::stride, ::stride]
     images, _, height, width = x.shape
     if height > _PRODUCT_SIDE or width > _PRODUCT_SIDE:

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from browsing import PATIENCE_MS, served, settle
+from browsing import LOOKS, PATIENCE_MS, served, settle
 from playwright.sync_api import Locator, Page, expect
 
 from dashboard.stored import JOINER
@@ -160,7 +160,7 @@ def test_hostile_names_stay_names(path: str, address: str, open_page: Callable[.
 
 
 @pytest.mark.parametrize("path", ["", "/pick"])
-@pytest.mark.parametrize(("width", "scheme"), [(400, "light"), (1280, "dark")])
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
 def test_nothing_overlaps_or_is_cut_off(
     scheme: str, width: int, path: str, address: str, open_page: Callable[..., Page]
 ) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import LOOKS
 from hypothesis import given
 from hypothesis import strategies as st
 from pages import opened
@@ -210,7 +211,7 @@ def test_differences_make_the_one_into_the_other(one: Any, other: Any) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("width", "scheme"), [(400, "dark"), (1280, "light")])
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
 def test_it_opens_offline_and_asks_nobody_for_anything(
     width: int, scheme: Any, whole_home: Home, tmp_path: Path, browser: Browser
 ) -> None:

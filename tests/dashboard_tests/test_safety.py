@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from browsing import served, settle
+from browsing import LOOKS, served, settle
 from playwright.sync_api import Page, expect
 
 from edge_bench.files import Home
@@ -75,7 +75,7 @@ def test_page_and_socket_are_refused_without_the_token(asking: str) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("width", "scheme"), [(400, "dark"), (1280, "light")])
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
 def test_a_browser_is_asked_for_the_token_and_then_shown_the_page_it_wanted(
     scheme: str, width: int, asking: str, open_page: Callable[..., Page]
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.sync_api import ConsoleMessage, Page, Request, WebSocket
 
 from dashboard.launch import ADDRESS, Place, await_answer, serving
@@ -17,6 +18,13 @@ FLAGS = (
     " --disable-component-update --disable-sync --disable-dev-shm-usage"
 ).split()
 PATIENCE_MS = 60_000
+# Widths and colours that a page is looked at in: two at every change, the others with the slow tests.
+LOOKS = [
+    (400, "dark"),
+    (1280, "light"),
+    pytest.param(400, "light", marks=pytest.mark.slow),
+    pytest.param(1280, "dark", marks=pytest.mark.slow),
+]
 READY = "[data-testid=stApp][data-test-script-state=notRunning]"
 
 

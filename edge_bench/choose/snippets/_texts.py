@@ -5,6 +5,7 @@ from __future__ import annotations
 from string import Template
 
 from edge_bench.choose.snippets import TOKENIZER, Picked
+from edge_bench.choose.snippets._onnx import OPTIONS
 from edge_bench.records import RecurrentStep
 
 _HEAD = Template('''"""$does
@@ -38,7 +39,11 @@ def tokens_of(text):
     return tokenizer.encode(text, add_special_tokens=False).ids
 ''')
 
-_ONNX = '''class Model:
+_ONNX = (
+    OPTIONS
+    + '''
+
+class Model:
     """A model file: given arrays by name it answers arrays, those of fewest dimensions first."""
 
     TYPES = {
@@ -49,15 +54,13 @@ _ONNX = '''class Model:
     }
 
     def __init__(self, file):
-        options = onnxruntime.SessionOptions()
-        # Sums of int8 products do not overflow then, on x86 processors without VNNI.
-        options.add_session_config_entry("session.x64quantprecision", "1")
         self.session = onnxruntime.InferenceSession(str(HERE / file), options)
 
     def __call__(self, **given):
         inputs = self.session.get_inputs()
         feeds = {one.name: np.asarray(given[one.name], self.TYPES[one.type]) for one in inputs}
         return sorted(self.session.run(None, feeds), key=np.ndim)'''
+)
 
 _TFLITE = '''class Model:
     """A model file: given arrays by name it answers arrays, those of fewest dimensions first."""

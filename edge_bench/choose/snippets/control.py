@@ -5,6 +5,7 @@ from __future__ import annotations
 from string import Template
 
 from edge_bench.choose.snippets import Picked, Snippet
+from edge_bench.choose.snippets._onnx import OPTIONS
 
 _SCRIPT = Template('''"""Act in $environment by $file: python run_model.py < LINES   (pip install $packages)
 
@@ -26,15 +27,15 @@ for line in sys.stdin:
     print(int(run(observation[None]).argmax()), flush=True)
 ''')
 
-_ONNX = """options = onnxruntime.SessionOptions()
-# Sums of int8 products do not overflow then, on x86 processors without VNNI.
-options.add_session_config_entry("session.x64quantprecision", "1")
-session = onnxruntime.InferenceSession(str(Path(__file__).with_name("$file")), options)
+_ONNX = (
+    OPTIONS
+    + """session = onnxruntime.InferenceSession(str(Path(__file__).with_name("$file")), options)
 
 
 def run(observation):
     return session.run(None, {session.get_inputs()[0].name: observation})[0][0]
 """
+)
 
 _TFLITE = """interpreter = Interpreter(str(Path(__file__).with_name("$file")))
 interpreter.allocate_tensors()

@@ -6,6 +6,7 @@ import json
 from string import Template
 
 from edge_bench.choose.snippets import Picked, Snippet
+from edge_bench.choose.snippets._onnx import OPTIONS
 from edge_bench.records.layout import image_layout
 
 _SCRIPT = Template('''"""Classify images with $file: python run_model.py IMAGE…   (pip install $packages)"""
@@ -39,15 +40,15 @@ for path in sys.argv[1:]:
     print(f"{path}: {CLASSES[int(logits.argmax())]}")
 ''')
 
-_ONNX = """options = onnxruntime.SessionOptions()
-# Sums of int8 products do not overflow then, on x86 processors without VNNI.
-options.add_session_config_entry("session.x64quantprecision", "1")
-session = onnxruntime.InferenceSession(str(Path(__file__).with_name("$file")), options)
+_ONNX = (
+    OPTIONS
+    + """session = onnxruntime.InferenceSession(str(Path(__file__).with_name("$file")), options)
 
 
 def run(image):
     return session.run(None, {session.get_inputs()[0].name: image.astype(np.$dtype)})[0][0]
 """
+)
 
 _TFLITE = """interpreter = Interpreter(str(Path(__file__).with_name("$file")))
 interpreter.allocate_tensors()

@@ -212,7 +212,7 @@ def test_a_box_on_one_of_two_devices_filters_and_the_link_restores_the_whole_vie
     for _ in range(3):
         page.get_by_role("slider").press("ArrowLeft")
     settle(page)
-    assert page.locator(".nsewdrag").count() == 2
+    expect(page.locator(".nsewdrag")).to_have_count(2)
     _drag(page, page.locator(".nsewdrag").nth(1).bounding_box())
     told = page.get_by_text(re.compile(r"^\d+ selected on the chart$"))
     expect(told).to_be_visible()
@@ -227,7 +227,7 @@ def test_a_box_on_one_of_two_devices_filters_and_the_link_restores_the_whole_vie
 
     again = open_page(page.url)
     expect(again.get_by_text(selected)).to_be_visible()
-    assert again.locator(".nsewdrag").count() == 2
+    expect(again.locator(".nsewdrag")).to_have_count(2)
     assert parse_qs(urlsplit(again.url).query) == link_now
     budget = link_now["budget"][0]
     expect(again.locator(".annotation-text", has_text=f"budget {budget} ms").first).to_be_visible()

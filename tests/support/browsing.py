@@ -26,6 +26,9 @@ LOOKS = [
     pytest.param(1280, "dark", marks=pytest.mark.slow),
 ]
 READY = "[data-testid=stApp][data-test-script-state=notRunning]"
+# How long a page does nothing before it counts as settled: a widget tells the server a moment after it was
+# moved, and an old chart stays a moment beside the new one.
+QUIET_MS = 500
 
 
 @contextmanager
@@ -47,10 +50,15 @@ def free_port() -> int:
 
 def settle(page: Page, *, chart: bool = True) -> None:
     """Wait until the script has run, nothing on the page is old, and the chart, if any, is drawn."""
-    # A widget tells the server a moment after it was moved.
-    page.wait_for_timeout(300)
-    page.wait_for_selector(READY)
-    page.locator("[data-stale=true]").first.wait_for(state="detached")
+    page.evaluate("delete window.quietSince")
+    page.wait_for_function(
+        """([ready, quietMs]) => {
+            const busy = !document.querySelector(ready) || document.querySelector("[data-stale=true]");
+            if (busy || window.quietSince === undefined) window.quietSince = performance.now();
+            return performance.now() - window.quietSince >= quietMs;
+        }""",
+        arg=[READY, QUIET_MS],
+    )
     if chart:
         page.wait_for_selector(".js-plotly-plot .main-svg")
 

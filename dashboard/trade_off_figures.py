@@ -22,6 +22,11 @@ from dashboard.trade_off_marks import NAME_LENGTH, legend, points, rings
 from edge_bench.choose.percentiles import P90
 from edge_bench.records.quality import is_share, metric_word
 
+FONT = "'Source Sans', system-ui, sans-serif"
+# In pixels, as Streamlit's are.
+SMALL, LARGE = 12, 14
+# Behind what hovers over a point.
+GROUNDS = {"light": "#ffffff", "dark": "#191919"}
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
@@ -40,6 +45,10 @@ def trade_off_figure(
     selectable: bool = True,
 ) -> go.Figure:
     """Draw quality over a cost, with the Pareto staircase of each device and the budget.
+
+    It has no template, and is to be shown with `theme=None`: Streamlit draws a chart, and then once more
+    with its own theme. Plotly takes that for a chart of other data, whatever has changed, where there is a
+    template, no `datarevision`, or an array that is no plain list.
 
     Args:
         frame: rows as `frames.candidate_frame` makes them, all of one metric; of several devices, joined.
@@ -73,12 +82,12 @@ def trade_off_figure(
         bottom=bottom,
         top=top,
     )
-    drawing = bare_layout(dark=dark, height=height)
+    drawing = _dressed(bare_layout(dark=dark, height=height), ink, "dark" if dark else "light")
     _lay_out(drawing, chart, panels, rows)
     # What Streamlit would set a moment later, and draw all again for.
-    drawing |= {"dragmode": "select" if selectable else False, "clickmode": "event"}
+    drawing |= {"dragmode": "select" if selectable else False, "clickmode": "event", "datarevision": 0}
     if rows.empty:
-        return go.Figure(layout=drawing)
+        return _bare(go.Figure(layout=drawing))
     traces: list[dict[str, Any]] = []
     for panel in panels:
         if len(panel.drawn) < len(panel.rows):
@@ -90,7 +99,30 @@ def trade_off_figure(
     if budget is not None:
         for panel in panels:
             _draw_budget(drawing, chart, panel, budget)
-    return go.Figure(data=traces, layout=drawing)
+    return _bare(go.Figure(data=traces, layout=drawing))
+
+
+def _bare(figure: go.Figure) -> go.Figure:
+    """Take away the template that plotly gives to each new figure."""
+    figure.layout.template = None
+    return figure
+
+
+def _dressed(drawing: dict[str, Any], ink: str, scheme: str) -> dict[str, Any]:
+    """Return a bare layout with what Streamlit's theme gives to the other charts."""
+    for axis in (drawing["xaxis"], drawing["yaxis"]):
+        axis["tickfont"]["size"] = SMALL
+        axis["title"] |= {"font": {"color": ink, "size": LARGE}, "standoff": 20}
+        axis |= {"automargin": True, "ticks": ""}
+    drawing["margin"]["pad"] = 8
+    drawing["font"]["family"] = FONT
+    drawing["legend"]["font"]["size"] = SMALL
+    drawing["hoverlabel"] |= {
+        "bgcolor": GROUNDS[scheme],
+        "bordercolor": ink,
+        "font": {"color": ink, "size": SMALL},
+    }
+    return drawing
 
 
 def _lay_out(drawing: dict[str, Any], chart: Chart, panels: Sequence[Panel], rows: pd.DataFrame) -> None:
@@ -232,10 +264,10 @@ def _density(panel: Panel, chart: Chart, dark: bool) -> dict[str, Any]:
     pale = "rgba(232,232,234,.06)" if dark else "rgba(48,51,61,.05)"
     return {
         "type": "heatmap",
-        "x": 10**x_edges,
-        "y": y_edges,
+        "x": (10**x_edges).tolist(),
+        "y": y_edges.tolist(),
         # Two digits are more than is seen.
-        "z": np.round(shades.T, 2).astype(np.float32),
+        "z": np.round(shades.T, 2).tolist(),
         "xaxis": panel.x,
         "colorscale": [[0, pale], [1, deep]],
         "showscale": False,

@@ -47,14 +47,14 @@ def points(panel: Panel, chart: Chart) -> Iterator[dict[str, Any]]:
         open_ = [MARKS[one] != "" for one in sources]
         yield {
             "type": "scatter",
-            "x": rows[chart.axis.column].to_numpy(),
-            "y": rows["metric"].to_numpy(),
+            "x": rows[chart.axis.column].tolist(),
+            "y": rows["metric"].tolist(),
             "xaxis": panel.x,
             "mode": "markers",
             "name": marked(group),
             "legendgroup": group,
             "showlegend": False,
-            "customdata": rows["id"].to_numpy(),
+            "customdata": rows["id"].tolist(),
             "hovertext": list(_hovers(rows, chart)),
             "hovertemplate": "%{hovertext}<extra></extra>",
             "marker": {
@@ -64,7 +64,7 @@ def points(panel: Panel, chart: Chart) -> Iterator[dict[str, Any]]:
                 ],
                 "color": paint,
                 "size": [SIZES.get(precision, SMALLEST) for precision in rows["precision"]],
-                "line": {"width": np.where(open_, 1.6, 0.0), "color": paint},
+                "line": {"width": np.where(open_, 1.6, 0.0).tolist(), "color": paint},
             },
             **_intervals(rows, chart.axis, paint),
             # What is not selected stays legible; the table below tells what is.
@@ -84,8 +84,8 @@ def _intervals(rows: pd.DataFrame, axis: Axis, paint: str) -> dict[str, Any]:
         "error_x": {
             "type": "data",
             "symmetric": False,
-            "array": (rows[axis.high] - rows[axis.column]).to_numpy(),
-            "arrayminus": (rows[axis.column] - rows[axis.low]).to_numpy(),
+            "array": (rows[axis.high] - rows[axis.column]).tolist(),
+            "arrayminus": (rows[axis.column] - rows[axis.low]).tolist(),
             "color": transparent(paint, 0.45),
             "thickness": 1.1,
             "width": 3,
@@ -143,8 +143,8 @@ def rings(
     few = rows if len(rows) <= DRAWN else rows.iloc[np.linspace(0, len(rows) - 1, DRAWN).astype(int)]
     yield {
         "type": "scatter",
-        "x": few[chart.axis.column].to_numpy(),
-        "y": few["metric"].to_numpy(),
+        "x": few[chart.axis.column].tolist(),
+        "y": few["metric"].tolist(),
         "xaxis": panel.x,
         "mode": "markers",
         "marker": {"symbol": "circle-open", "size": 17, "color": chart.ink, "line": {"width": 1.6}},

@@ -259,7 +259,7 @@ def _chart(frame: pd.DataFrame, budget: Budget, *, chosen: Sequence[str]) -> Non
         height=CHART_HEIGHT,
         selectable=False,
     )
-    shown(figure, words.trade_offs(frame, budget.max_latency_ms), key="chart")
+    shown(figure, words.trade_offs(frame, budget.max_latency_ms), key="chart", theme=None)
 
 
 def _picks(picked: choosing.Pick, frame: pd.DataFrame) -> None:

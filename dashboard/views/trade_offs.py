@@ -93,6 +93,7 @@ def _explore(records: Stored, home: Home) -> None:
         figure,
         words.trade_offs(frame, budget, axis=axis, chosen=len(rows)),
         key=_chart_key(),
+        theme=None,
         on_select=partial(_selected, axis, panels),
         selection_mode=("points", "box", "lasso"),
         config={"displaylogo": False, "modeBarButtonsToRemove": ["autoScale2d", "zoomIn2d", "zoomOut2d"]},

@@ -65,6 +65,16 @@ def test_hollow_is_predicted_and_filled_is_measured(some: pd.DataFrame) -> None:
     assert forms == {"slow": "circle", "fast": "circle", "guess": "circle-open", "small": "circle"}
 
 
+@pytest.mark.parametrize("count", [3, DRAWN + 1])
+def test_a_chart_that_is_told_again_is_to_plotly_the_same_chart(count: int, candidate: Make) -> None:
+    """Else each is drawn twice: streamlit tells a copy of it when it has been drawn."""
+    made = [candidate(name=f"one-{number}", artifact=f"{number}") for number in range(count)]
+    drawn = json.loads(trade_off_figure(frames.candidate_frame(made), budget=3.0).to_json())
+    assert "template" not in drawn["layout"] and "datarevision" in drawn["layout"]
+    assert "bdata" not in json.dumps(drawn), "an array of another type than a list"
+    assert any(trace["type"] == "heatmap" for trace in drawn["data"]) == (count > DRAWN)
+
+
 def test_int8_is_smaller_and_has_a_colour_of_its_own_beside_fp32(some: pd.DataFrame) -> None:
     marks = _by_name(trade_off_figure(some), some)
     assert marks["small"]["size"] < marks["fast"]["size"] == marks["guess"]["size"]

@@ -160,7 +160,7 @@ def _lay_out(drawing: dict[str, Any], chart: Chart, panels: Sequence[Panel], row
             drawing["margin"] = drawing["margin"] | {"t": 56}
     drawing["yaxis"] |= {
         "range": [chart.bottom, chart.top],
-        "tickformat": ".1%" if is_share(name) else ".4~g",
+        "tickformat": ".4~p" if is_share(name) else ".4~g",
         "automargin": True,
         "title": drawing["yaxis"]["title"]
         | {"text": f"{marked(metric_word(name), NAME_LENGTH)} on selection data{better}"},

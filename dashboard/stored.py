@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -10,12 +11,14 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from dashboard.device_status import status
 from dashboard.frames import candidate_frame
 from dashboard.names import plain
 from dashboard.reading import Stored as Stored
 from dashboard.reading import reading_of
 from edge_bench.choose.candidates import newest_results
 from edge_bench.choose.percentiles import MEDIAN, P90, at_p90
+from edge_bench.devices.queue import standing
 from edge_bench.devices.registry import registered
 from edge_bench.errors import StoreError
 from edge_bench.files import Home
@@ -60,6 +63,18 @@ def own_devices(home: Home) -> list[str]:
         return []
     with ResultStore(home.store_url) as store:
         return [device.name for device in registered(store)]
+
+
+def own_status(home: Home) -> pd.DataFrame:
+    """Return what one's own devices do now, as `device_status.status` tells it; makes no file.
+
+    Raises:
+        StoreError: a store that cannot be read.
+    """
+    if not home.has_store:
+        return status((), (), 0.0)
+    with ResultStore(home.store_url) as store:
+        return status(registered(store), standing(store), time.time())
 
 
 def candidates_of(

@@ -22,14 +22,18 @@ from dashboard.controls import (
     records_or_advice,
 )
 from dashboard.device_figures import calibration_figure, heat_figure, residuals_figure
+from dashboard.device_status import COLUMNS as STATUS_COLUMNS
 from dashboard.frames import matching, milliseconds, to_csv
-from dashboard.stored import Stored, candidates_of, escaped, frame_of
+from dashboard.stored import Stored, candidates_of, escaped, frame_of, own_status
 from dashboard.views import View
+from edge_bench.errors import StoreError
 from edge_bench.files import Home
 from edge_bench.records import FittedPredictor, HeldOut
 from edge_bench.records.quality import is_share
 
 CHART_HEIGHT = 400
+# As often as the page itself looks for something new.
+LOOK_S = 5.0
 
 
 class Devices(View):
@@ -39,12 +43,27 @@ class Devices(View):
     place = 2
 
     def show(self, home: Home) -> None:
+        _own(home)
         records = records_or_advice(home)
         if records is None:
             return
         _map(records, home)
         st.divider()
         _device(records, home)
+
+
+@st.fragment(run_every=LOOK_S)
+def _own(home: Home) -> None:
+    """Show what one's own devices do, and follow it: none of it is a record, for which the page follows."""
+    try:
+        frame = own_status(home)
+    except StoreError:
+        # The page tells of it.
+        return
+    if frame.empty:
+        return
+    st.subheader("Your devices", anchor=False)
+    st.dataframe(frame, hide_index=True, column_config=column_config(STATUS_COLUMNS), key="own")
 
 
 @st.fragment

@@ -17,7 +17,7 @@ from edge_bench.choose.shipped import UNTOLD, shipped
 from edge_bench.commands import Command, Context, Outcome, table
 from edge_bench.commands._predictor_rows import predictor_row
 from edge_bench.devices.queue import LEASE_S, JobQueue
-from edge_bench.devices.registry import Device, Registry
+from edge_bench.devices.registry import Device, Registry, ago
 from edge_bench.devices.transports import Reach, transport_of
 from edge_bench.documents import to_document
 from edge_bench.errors import ConfigError, MissingExtra
@@ -140,7 +140,7 @@ def _list(options: argparse.Namespace, context: Context) -> Outcome:
             "by": one["transport"],
             "where": one["where"],
             "reachable": "yes" if one["reachable"] else "no",
-            "last seen": _ago(one["last_seen"]),
+            "last seen": ago(one["last_seen"], time.time()),
             "detail": one["detail"],
         }
         for one in own
@@ -299,7 +299,7 @@ def _jobs(options: argparse.Namespace, context: Context) -> Outcome:
         }
         for entry in entries
     ]
-    rows = [{**one, "since": _ago(one["since"])} for one in told]
+    rows = [{**one, "since": ago(one["since"], time.time())} for one in told]
     columns = ["job", "device", "model", "state", "attempts", "since", "cause"]
     text = table(rows, columns=columns) if rows else "no job was queued"
     return Outcome(document={"jobs": told}, text=text)
@@ -330,16 +330,6 @@ def _where(address: Mapping[str, Any]) -> str:
     user = f"{address['user']}@" if "user" in address else ""
     port = f":{address['port']}" if "port" in address else ""
     return f"{user}{address['host']}{port}"
-
-
-def _ago(moment: float | None) -> str:
-    if moment is None:
-        return "never"
-    seconds = max(0.0, time.time() - moment)
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit} ago"
-    return f"{seconds:.0f} s ago"
 
 
 def _show(name: str | None) -> Outcome:

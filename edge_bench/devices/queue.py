@@ -10,7 +10,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -23,6 +23,12 @@ from edge_bench.store import ResultStore
 # A heartbeat comes every third of it.
 LEASE_S = 60.0
 MAX_ATTEMPTS = 3
+_FELL_SILENT = Failure(
+    kind="DeviceUnreachable",
+    message=f"the device took the job {MAX_ATTEMPTS} times and ended or fell silent each time",
+    hint="does the model need more memory than the device has? `edge-bench agent` on the device says what "
+    "happens",
+)
 State = Literal["queued", "leased", "done", "failed", "cancelled"]
 OPEN: tuple[State, ...] = ("queued", "leased")
 
@@ -288,24 +294,51 @@ class JobQueue:
     def _return(self, connection: sa.Connection, *which: Any) -> int:
         """Put leased jobs back into the queue, or end those that were tried too often; return how many."""
         too_often = _JOBS.c.attempts >= MAX_ATTEMPTS
-        cause = Failure(
-            kind="DeviceUnreachable",
-            message=f"the device took the job {MAX_ATTEMPTS} times and ended or fell silent each time",
-            hint="does the model need more memory than the device has? `edge-bench agent` on the device "
-            "says what happens",
-        )
         returned = connection.execute(
             sa.update(_JOBS)
             .where(*which)
             .values(
                 state=sa.case((too_often, "failed"), else_="queued"),
-                failure=sa.case((too_often, canonical_json(cause)), else_=None),
+                failure=sa.case((too_often, canonical_json(_FELL_SILENT)), else_=None),
                 lease=None,
                 expires=None,
                 changed=self._clock(),
             )
         )
         return returned.rowcount
+
+
+def standing(store: ResultStore, *, clock: Callable[[], float] = time.time) -> list[Entry]:
+    """Return of each device the job that ended last, and then those that have not ended, in their order.
+
+    Looking writes nothing, and makes no table: a lease that has expired is told as it will be once the
+    queue is used again.
+    """
+    ended = _JOBS.c.state.not_in(OPEN)
+    last = (
+        sa.select(_JOBS.c.device, sa.func.max(_JOBS.c.changed).label("changed"))
+        .where(ended)
+        .group_by(_JOBS.c.device)
+        .subquery()
+    )
+    newest = sa.and_(ended, _JOBS.c.device == last.c.device, _JOBS.c.changed == last.c.changed)
+    with store.transaction() as connection:
+        if not sa.inspect(connection).has_table(_JOBS.name):
+            return []
+        rows = [
+            *connection.execute(sa.select(_JOBS).join(last, newest).order_by(_JOBS.c.number)),
+            *connection.execute(sa.select(_JOBS).where(_JOBS.c.state.in_(OPEN)).order_by(_JOBS.c.number)),
+        ]
+    return [_as_due(_entry(row), row.expires, clock()) for row in rows]
+
+
+def _as_due(entry: Entry, expires: float | None, now: float) -> Entry:
+    """Return what `JobQueue` would make of a job now."""
+    if entry.state != "leased" or expires is None or expires >= now:
+        return entry
+    if entry.attempts >= MAX_ATTEMPTS:
+        return replace(entry, state="failed", failure=_FELL_SILENT, changed=now)
+    return replace(entry, state="queued", changed=now)
 
 
 def _check(device: str, digest: str, result: Measured | None) -> None:

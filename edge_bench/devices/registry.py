@@ -146,3 +146,14 @@ def registered(store: ResultStore) -> list[Device]:
         if not sa.inspect(connection).has_table(_DEVICES.name):
             return []
     return Registry(store).all()
+
+
+def ago(moment: float | None, now: float) -> str:
+    """Return how long ago a moment was, both in seconds since 1970, as people say it: "3 min ago"."""
+    if moment is None:
+        return "never"
+    seconds = max(0.0, now - moment)
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import shlex
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -13,9 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from browsing import PATIENCE_MS, served
 from hypothesis import given
 from hypothesis import strategies as some
 from pages import opened
+from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
 import device_profiles
@@ -24,6 +27,9 @@ from dashboard.device_figures import MISSING, heat_figure
 from dashboard.frames import candidate_frame
 from dashboard.stored import JOINER
 from edge_bench.choose.fitting import predict
+from edge_bench.devices.job import Failure, Job, Options, Report
+from edge_bench.devices.queue import JobQueue
+from edge_bench.devices.registry import Device, Registry
 from edge_bench.files import Home
 from edge_bench.measure.ratios import rate_interval
 from edge_bench.records import (
@@ -35,7 +41,7 @@ from edge_bench.records import (
     SearchSpace,
     Subnet,
 )
-from edge_bench.store import Record
+from edge_bench.store import Record, ResultStore
 
 Put = Callable[[Iterable[Record]], Home]
 NASTY = "<script>alert(1)</script>"
@@ -103,6 +109,59 @@ def test_a_large_map_draws_an_even_share(candidate: Callable[..., Candidate]) ->
     assert drawn["model"].nunique() == told.MODELS_SHOWN
     assert {"0", "199"} <= set(drawn["model"])
     assert len(heat_figure(drawn, dark=False).data[0].z) == told.MODELS_SHOWN
+
+
+def test_own_devices_stand_with_what_they_do(records: list[Record], put: Put) -> None:
+    home = put(records)
+    assert "Your devices" not in [one.value for one in devices().subheader]
+    with ResultStore(home.store_url) as store:
+        for name, by in (("pi", "agent"), ("quiet", "agent"), ("new", "agent"), ("board", "ssh")):
+            Registry(store).add(Device(name=name, transport=by))
+        Registry(store).seen("pi")
+        Registry(store, clock=lambda: time.time() - 7200).seen("quiet")
+        queue = JobQueue(store)
+        for number in range(3):
+            queue.add("pi", job(number))
+        grant = queue.lease("pi", "agent")
+        assert grant is not None
+        failure = Failure(kind="InvalidModel", message="no model")
+        queue.report("pi", Report(id="r", job=grant.job.id, lease=grant.lease, failure=failure))
+        queue.lease("pi", "agent")
+    shown = devices()
+    assert shown.subheader[0].value == "Your devices"
+    table = shown.dataframe[0].value.set_index("device")
+    assert re.fullmatch(r"measures 1\.onnx, begun \d s ago", table.loc["pi", "does"])
+    assert table.loc["pi", "waiting"] == 1
+    assert re.fullmatch(r"0\.onnx failed \d s ago: no model", table.loc["pi", "last_job"])
+    assert table["does"].drop("pi").to_dict() == {
+        "board": "is asked when there is work",
+        "new": "has not asked for work yet",
+        "quiet": "is silent",
+    }
+    assert table["last_seen"].drop("pi").to_dict() == {"board": "never", "new": "never", "quiet": "2 h ago"}
+
+
+@pytest.mark.browser
+def test_what_a_device_does_shows_up_by_itself(
+    records: list[Record], put: Put, open_page: Callable[..., Page]
+) -> None:
+    home = put(records)
+    with ResultStore(home.store_url) as store, served(home) as address:
+        Registry(store).add(Device(name="pi", transport="agent"))
+        page = open_page(f"{address}/devices")
+        # What stands on a canvas is told to those who hear it by cells that nobody sees.
+        cells = page.get_by_test_id("stDataFrame").first.locator("[role=gridcell]")
+        expect(cells.filter(has_text="has not asked for work yet")).to_have_count(1)
+        queue = JobQueue(store)
+        queue.add("pi", job(1))
+        queue.lease("pi", "agent")
+        expect(cells.filter(has_text="measures 1.onnx")).to_have_count(1, timeout=PATIENCE_MS)
+
+
+def job(number: int) -> Job:
+    return Job(
+        id=f"{number}", model=f"{number}.onnx", digest=f"{number:064x}", size_bytes=1, options=Options()
+    )
 
 
 def test_facts_name_their_sources(records: list[Record], put: Put) -> None:

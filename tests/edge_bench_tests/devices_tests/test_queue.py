@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 
 from edge_bench.devices.job import Failure, Job, Options, Report
-from edge_bench.devices.queue import MAX_ATTEMPTS, Grant, JobQueue, Receipt
+from edge_bench.devices.queue import MAX_ATTEMPTS, OPEN, Grant, JobQueue, Receipt, standing
 from edge_bench.errors import ConfigError
 from edge_bench.records import BenchmarkResult, TimingBlock
 from edge_bench.store import ResultStore
@@ -246,6 +246,46 @@ def test_nothing_is_stored_if_the_result_cannot_be(
     assert queue.report("pi", report_of(leased, "r1")).accepted
 
 
+def test_looking_at_what_stands_writes_nothing(store: ResultStore, tmp_path: Path, clock: Clock) -> None:
+    def bytes_now() -> bytes:
+        # The database and what is not merged into it yet.
+        files = (file for name in ("store.sqlite", "store.sqlite-wal") for file in tmp_path.rglob(name))
+        return b"".join(file.read_bytes() for file in files)
+
+    store.revision()
+    before = bytes_now()
+    assert before
+    assert standing(store, clock=clock) == []
+    assert bytes_now() == before, "no table is made"
+    queue = JobQueue(store, lease_s=LEASE_S, clock=clock)
+    queue.add("pi", job(1))
+    queue.lease("pi", AGENT)
+    clock.now += LEASE_S + 1
+    before = bytes_now()
+    assert [one.state for one in standing(store, clock=clock)] == ["queued"], "its lease has expired"
+    assert bytes_now() == before
+
+
+def test_what_stands_is_the_last_end_and_what_has_none_of_each_device(
+    queue: JobQueue, store: ResultStore, clock: Clock
+) -> None:
+    for number, device in ((1, "pi"), (2, "pi"), (3, "pi"), (4, "pi"), (5, "phone")):
+        queue.add(device, job(number))
+    for identity in ("r1", "r2"):
+        clock.now += 1
+        grant = queue.lease("pi", AGENT)
+        assert grant is not None
+        queue.report("pi", report_of(grant, identity))
+    queue.lease("pi", AGENT)
+    told = [(one.device, one.job.id, one.state) for one in standing(store, clock=clock)]
+    assert told == [
+        ("pi", "job-2", "done"),
+        ("pi", "job-3", "leased"),
+        ("pi", "job-4", "queued"),
+        ("phone", "job-5", "queued"),
+    ]
+
+
 class Machine(RuleBasedStateMachine):
     """Devices, leases and uploads in any order, the controller restarting in between.
 
@@ -337,7 +377,9 @@ class Machine(RuleBasedStateMachine):
     def no_job_is_lost_and_no_result_counted_twice(self) -> None:
         if not hasattr(self, "queue"):
             return
+        seen = standing(self.store, clock=self.clock)
         entries = self.queue.entries()
+        assert [one for one in seen if one.state in OPEN] == [one for one in entries if one.state in OPEN]
         assert {one.job.id for one in entries} == self.added
         stored = [one.id for one in self.store.results()]
         assert len(stored) == len(set(stored)) and set(stored) == self.measured

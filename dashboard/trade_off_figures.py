@@ -87,7 +87,7 @@ def trade_off_figure(
     # What Streamlit would set a moment later, and draw all again for.
     drawing |= {"dragmode": "select" if selectable else False, "clickmode": "event", "datarevision": 0}
     if rows.empty:
-        return _bare(go.Figure(layout=drawing))
+        return _without_template(go.Figure(layout=drawing))
     traces: list[dict[str, Any]] = []
     for panel in panels:
         if len(panel.drawn) < len(panel.rows):
@@ -99,10 +99,10 @@ def trade_off_figure(
     if budget is not None:
         for panel in panels:
             _draw_budget(drawing, chart, panel, budget)
-    return _bare(go.Figure(data=traces, layout=drawing))
+    return _without_template(go.Figure(data=traces, layout=drawing))
 
 
-def _bare(figure: go.Figure) -> go.Figure:
+def _without_template(figure: go.Figure) -> go.Figure:
     """Take away the template that plotly gives to each new figure."""
     figure.layout.template = None
     return figure
@@ -161,7 +161,6 @@ def _lay_out(drawing: dict[str, Any], chart: Chart, panels: Sequence[Panel], row
     drawing["yaxis"] |= {
         "range": [chart.bottom, chart.top],
         "tickformat": ".4~p" if is_share(name) else ".4~g",
-        "automargin": True,
         "title": drawing["yaxis"]["title"]
         | {"text": f"{marked(metric_word(name), NAME_LENGTH)} on selection data{better}"},
     }

@@ -8,11 +8,10 @@ import streamlit as st
 
 from dashboard.controls import tell
 from dashboard.stored import State, state_of
-from dashboard.views import View, views
+from dashboard.views import FOLLOW_S, View, views
 from edge_bench.errors import EdgeBenchError
 from edge_bench.files import Home, default_home
 
-FOLLOW_SECONDS = 5
 # Streamlit leaves 6rem above and 10rem below for bars that this page does not have, and shows the button
 # that copies a command to the mouse alone.
 STYLE = """<style>
@@ -37,7 +36,7 @@ def main() -> None:
     _follow(home, seen)
 
 
-@st.fragment(run_every=FOLLOW_SECONDS)
+@st.fragment(run_every=FOLLOW_S)
 def _follow(home: Home, seen: State) -> None:
     """Show the page again when what it was made from has grown."""
     if state_of(home) != seen:

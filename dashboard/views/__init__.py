@@ -9,6 +9,8 @@ from edge_bench import variants
 from edge_bench.files import Home
 
 VIEWS = "dashboard.views"
+# How often an open page looks for what is new.
+FOLLOW_S = 5.0
 
 
 class View(ABC):

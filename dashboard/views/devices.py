@@ -25,15 +25,13 @@ from dashboard.device_figures import calibration_figure, heat_figure, residuals_
 from dashboard.device_status import COLUMNS as STATUS_COLUMNS
 from dashboard.frames import matching, milliseconds, to_csv
 from dashboard.stored import Stored, candidates_of, escaped, frame_of, own_status
-from dashboard.views import View
+from dashboard.views import FOLLOW_S, View
 from edge_bench.errors import StoreError
 from edge_bench.files import Home
 from edge_bench.records import FittedPredictor, HeldOut
 from edge_bench.records.quality import is_share
 
 CHART_HEIGHT = 400
-# As often as the page itself looks for something new.
-LOOK_S = 5.0
 
 
 class Devices(View):
@@ -52,7 +50,7 @@ class Devices(View):
         _device(records, home)
 
 
-@st.fragment(run_every=LOOK_S)
+@st.fragment(run_every=FOLLOW_S)
 def _own(home: Home) -> None:
     """Show what one's own devices do, and follow it: none of it is a record, for which the page follows."""
     try:

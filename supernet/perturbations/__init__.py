@@ -6,6 +6,7 @@ What a ticket of such weights loses tells which of their properties training has
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -36,7 +37,7 @@ class Point:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Perturbation:
+class Perturbation(ABC):
     """A variant's fields are its options; `usual` lists those that are tried where nothing is said.
 
     Changed are the weights that stand, and they alone: what is pruned, biases and norms stay as they were
@@ -44,9 +45,6 @@ class Perturbation:
     """
 
     usual: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
-
-    def check(self) -> None:
-        """Raise a `ConfigError` where an option cannot be used."""
 
     def of(self, point: Point, generator: np.random.Generator) -> dict[str, Tensor]:
         """Return the rewound weights, perturbed; what is drawn is drawn from `generator`."""
@@ -59,6 +57,7 @@ class Perturbation:
             perturbed[name][one] = part.to(perturbed[name].dtype)
         return perturbed
 
+    @abstractmethod
     def changed(self, point: Point, stands: Tensor, generator: np.random.Generator) -> Tensor:
         """Return other values for the weights that stand.
 
@@ -67,7 +66,6 @@ class Perturbation:
             stands: their values [n]: parameters in the order of the mask, each in the order of its indices.
             generator: what to draw from.
         """
-        raise NotImplementedError
 
 
 def perturbation(table: Mapping[str, Any]) -> Perturbation:
@@ -80,9 +78,7 @@ def perturbation(table: Mapping[str, Any]) -> Perturbation:
     kind = options.pop("kind", None)
     if not isinstance(kind, str):
         raise ConfigError(f"a perturbation must name its kind: {', '.join(variants.names(PERTURBATIONS))}")
-    opened = from_document(variants.load(Perturbation, PERTURBATIONS, kind), options, where=kind)
-    opened.check()
-    return opened
+    return from_document(variants.load(Perturbation, PERTURBATIONS, kind), options, where=kind)
 
 
 def with_signs_of(values: Tensor, signs: Tensor) -> Tensor:

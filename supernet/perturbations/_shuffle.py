@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -27,9 +28,9 @@ class Shuffle(Perturbation):
 
     keep_signs: bool = False
 
+    @abstractmethod
     def groups(self, mask: Mask) -> Groups:
         """Return the number of its group for each weight that stands [n], in the order of `changed`."""
-        raise NotImplementedError
 
     def changed(self, point: Point, stands: Tensor, generator: np.random.Generator) -> Tensor:
         groups = self.groups(point.mask)

@@ -25,7 +25,7 @@ class Noise(Perturbation):
     deviations: float = 1.0
     of_weights: Literal["initial", "rewound"] = "initial"
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         if not self.deviations > 0:
             raise ConfigError(f"noise deviations is {self.deviations:g}; it must be above 0")
 

@@ -23,8 +23,8 @@ _EXAMPLES = 5
 class Pretraining:
     """A variant's fields are its options; `tasks` are those whose examples it can change.
 
-    It is asked for what those tasks learn from alone, and once for the whole run. What it returns has as
-    many examples, of the same classes.
+    It is asked for what those tasks learn from alone, and once for the whole run, so that it overrides what
+    they ask for: `images`, `texts`, or both. What it returns has as many examples, of the same classes.
     """
 
     tasks: ClassVar[tuple[str, ...]]
@@ -34,11 +34,11 @@ class Pretraining:
 
     def images(self, images: Images, generator: np.random.Generator) -> Images:
         """Return other images; `ConfigError` where these do not allow it."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} changes no images")
 
     def texts(self, texts: LabelledTexts, generator: np.random.Generator) -> LabelledTexts:
         """Return other texts; `ConfigError` where these do not allow it."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} changes no texts")
 
 
 def drawing(

@@ -86,7 +86,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+        try:
+            handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+        except FileNotFoundError as error:
+            # The folder is there, so this is how the likes of /proc refuse; of a file that is read it would
+            # be something else.
+            told = f"cannot write '{path}': its folder takes no files"
+            raise StoreError(told, hint=HINT_OTHER_PLACE) from error
         os.close(handle)
         temporary = Path(name)
         try:
@@ -154,6 +160,7 @@ def refused(error: OSError) -> str | None:
         errno.ENOTDIR: "a part of the path is not a folder",
         errno.EEXIST: "a part of the path is a file",
         errno.EISDIR: "it is a folder",
+        errno.ENAMETOOLONG: "the name is too long",
     }.get(error.errno or 0)
 
 

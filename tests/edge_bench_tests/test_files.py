@@ -35,6 +35,12 @@ def test_a_full_disk_names_the_file_and_another_place(tmp_path: Path) -> None:
         ("file/model.bin", "a part of the path is a file"),
         ("file/deeper/model.bin", "a part of the path is not a folder"),
         ("folder", "it is a folder"),
+        ("n" * 300, "the name is too long"),
+        pytest.param(
+            "/proc/model.bin",
+            "its folder takes no files",
+            marks=pytest.mark.skipif(not Path("/proc").is_dir(), reason="no such folder on this system"),
+        ),
     ],
 )
 def test_a_path_that_cannot_be_a_file_is_told_in_words(tmp_path: Path, target: str, words: str) -> None:
